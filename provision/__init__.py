@@ -1,0 +1,1 @@
+"""provision: bare machines in, a highly available Kubernetes with its services out."""

@@ -1,0 +1,41 @@
+"""Ansible's inventory of a site: connection, paths and every role's variables by machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provision.phase import Context, Phase
+
+
+@dataclass(frozen=True)
+class ControllerPaths:
+    """Where action plugins find, on the controller, what they send to machines."""
+
+    bundle: Path
+    trusted_keys: Sequence[Path]
+    secrets: Path
+
+
+def machine_variables(
+    context: Context,
+    phases: Sequence[Phase],
+    host: str,
+    connection: Mapping[str, Any],
+    paths: ControllerPaths,
+) -> dict[str, Any]:
+    """Everything Ansible knows of one machine for the roles of all ``phases``."""
+    variables: dict[str, Any] = {
+        **connection,
+        "provision_bundle_path": str(paths.bundle),
+        "provision_bundle_trusted_keys": [str(key) for key in paths.trusted_keys],
+        "provision_secrets_path": str(paths.secrets),
+        "provision_architecture": context.site.hosts[host].architecture.value,
+    }
+    for phase in phases:
+        variables.update(phase.common_variables(context))
+        if host in phase.hosts(context):
+            variables.update(phase.variables(context, host))
+    return variables

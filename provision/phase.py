@@ -1,0 +1,213 @@
+"""A phase: one component's part of the way from the site to the cluster.
+
+A phase says what to read (:meth:`Phase.query`, :meth:`Phase.objects`), judges
+what was read (:meth:`Phase.decide`, pure), and names the effect and the gates
+that make it true. :class:`AnsiblePhase` is the usual kind: a role with a
+``state.yml``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from provision.facts import Facts, Query, query_for
+from provision.paths import roles_path
+from provision.secretspec import SecretSpec
+from provision.site import Settings, Site
+from provision.state import DesiredState, desired_state, differences
+
+Manifest = Mapping[str, Any]
+"""A Kubernetes object as plain data."""
+
+
+class BundleView(Protocol):
+    """What phases may know of the bundle: names, versions and digests."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Version by component."""
+
+    def sha256(self, name: str, architecture: str) -> str:
+        """sha256 of the plain file ``name`` for one architecture."""
+
+    def path(self, name: str, architecture: str) -> Path:
+        """Where the plain file ``name`` lies on the controller."""
+
+    @property
+    def images(self) -> Mapping[str, str]:
+        """Digest by image reference."""
+
+
+class SecretView(Protocol):
+    """What phases may know of the secret store: digests, never values."""
+
+    def sha256(self, name: str) -> str | None:
+        """sha256 of a secret, or None while it has to be made or renewed."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a decision rests on besides facts."""
+
+    site: Site
+    bundle: BundleView
+    secrets: SecretView
+
+
+@dataclass(frozen=True)
+class Run:
+    """The phase has work to do.
+
+    ``reasons`` says why, by machine; ``waves`` are the machines in the order
+    they must be worked on, those of one wave together.
+    """
+
+    reasons: Mapping[str, Sequence[str]]
+    waves: Sequence[Sequence[str]] = ()
+    variables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Variables by machine that follow from this decision (who initialises, who joins)."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The machines that the phase will touch, in order."""
+        ordered = [name for wave in self.waves for name in wave]
+        return tuple(ordered or self.reasons)
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Everything is as it should be."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """The phase must not run; each finding says why and what to do."""
+
+    findings: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Cannot be judged before another phase ran."""
+
+    until: str
+
+
+Decision = Run | Skip | Blocked | Unknown
+
+
+@dataclass(frozen=True)
+class GateSpec:
+    """A condition to wait for after the effect, by its registered name.
+
+    ``gates.py`` knows the conditions; ``seconds`` is the deadline.
+    """
+
+    condition: str
+    seconds: float
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Phase(ABC):
+    """One component. Subclasses are discovered in ``provision/phases``."""
+
+    name: ClassVar[str]
+    """Also the name of the role, the playbook, the docs page and the settings' key."""
+    after: ClassVar[tuple[str, ...]] = ()
+    """Phases that must be through before this one starts."""
+    settings: ClassVar[type[Settings]]
+    """The component's settings in the site file."""
+
+    def hosts(self, context: Context) -> tuple[str, ...]:
+        """The machines that the component concerns; all by default."""
+        return tuple(context.site.hosts)
+
+    def validate_site(self, site: Site) -> Iterator[str]:
+        """What is wrong with the site as this component sees it, one sentence each."""
+        return iter(())
+
+    def secrets(self, site: Site) -> Sequence[SecretSpec]:
+        """Secrets that must exist before the effect runs."""
+        return ()
+
+    @abstractmethod
+    def query(self, context: Context, host: str) -> Query:
+        """What to read on ``host``."""
+
+    def objects(self, context: Context) -> Sequence[Manifest]:
+        """Kubernetes objects that the component keeps in the cluster."""
+        return ()
+
+    @abstractmethod
+    def decide(self, context: Context, facts: Facts) -> Decision:
+        """Judge the facts. Pure: no reading, no clock, no randomness."""
+
+    @abstractmethod
+    def variables(self, context: Context, host: str) -> Mapping[str, Any]:
+        """Variables of the role for ``host``, every name prefixed with the role's."""
+
+    def common_variables(self, context: Context) -> Mapping[str, Any]:
+        """Variables that every role on every machine may rely on, named ``provision_*``."""
+        return {}
+
+    def gates(self, context: Context, hosts: Sequence[str]) -> Sequence[GateSpec]:
+        """Conditions that must hold after the effect ran on ``hosts``."""
+        return ()
+
+
+class AnsiblePhase(Phase):
+    """A phase whose effect is its playbook, and whose state is its role's ``state.yml``."""
+
+    @cached_property
+    def role(self) -> Path:
+        """The role's folder."""
+        return roles_path() / self.name
+
+    def desired(self, context: Context, host: str) -> DesiredState:
+        """The role's state for one machine."""
+        variables = {**self.variables(context, host), "inventory_hostname": host}
+        return desired_state(self.role, variables, _ContextResolver(context, host))
+
+    def query(self, context: Context, host: str) -> Query:
+        """Whatever the role's state names."""
+        return query_for(self.desired(context, host))
+
+    def decide(self, context: Context, facts: Facts) -> Decision:
+        """Run where the machine differs from the role's state."""
+        reasons = self.state_reasons(context, facts)
+        return Run(reasons) if reasons else Skip("every machine is as the site says")
+
+    def state_reasons(self, context: Context, facts: Facts) -> dict[str, list[str]]:
+        """What differs from the role's state, by machine; only machines that differ."""
+        found = {
+            host: [
+                str(difference)
+                for difference in differences(
+                    self.desired(context, host), facts.machines[host].observed
+                )
+            ]
+            for host in self.hosts(context)
+            if host in facts.machines and facts.machines[host].reachable
+        }
+        return {host: reasons for host, reasons in found.items() if reasons}
+
+
+class _ContextResolver:
+    """Digests for one machine's state, from the bundle and the secret store."""
+
+    def __init__(self, context: Context, host: str) -> None:
+        self.context = context
+        self.architecture = context.site.hosts[host].architecture.value
+
+    def blob(self, name: str) -> str:
+        return self.context.bundle.sha256(name, self.architecture)
+
+    def secret(self, name: str) -> str | None:
+        return self.context.secrets.sha256(name)

@@ -1,0 +1,1 @@
+"""The components, one module each; ``provision.plan.discover`` finds them."""

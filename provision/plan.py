@@ -1,0 +1,159 @@
+"""The one visible list: which phases there are, in which order, and what each would do."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
+from types import ModuleType
+from typing import Any
+
+from provision import phases as phases_package
+from provision.errors import UsageError
+from provision.phase import Blocked, Decision, Phase, Run, Skip, Unknown
+from provision.site import Settings
+
+
+@lru_cache(maxsize=1)
+def discover() -> tuple[Phase, ...]:
+    """Every phase in ``provision/phases``, in the order in which they run.
+
+    Phases that do not depend on each other stand in alphabetical order.
+    """
+    names = sorted(module.name for module in pkgutil.iter_modules(phases_package.__path__))
+    modules = (importlib.import_module(f"{phases_package.__name__}.{name}") for name in names)
+    return order([phase for module in modules for phase in _phases_of(module)])
+
+
+def _phases_of(module: ModuleType) -> Iterator[Phase]:
+    for value in vars(module).values():
+        if (
+            isinstance(value, type)
+            and issubclass(value, Phase)
+            and value.__module__ == module.__name__
+            and "name" in vars(value)
+        ):
+            yield value()
+
+
+def order(phases: Sequence[Phase]) -> tuple[Phase, ...]:
+    """Sort ``phases`` so that each stands behind those in its ``after``.
+
+    Raises
+    ------
+    ValueError
+        ``after`` goes in a circle or names a phase that does not exist.
+    """
+    by_name = {phase.name: phase for phase in sorted(phases, key=lambda phase: phase.name)}
+    for phase in phases:
+        unknown = set(phase.after) - set(by_name)
+        if unknown:
+            raise ValueError(f"phase {phase.name} comes after unknown phases {sorted(unknown)}")
+    sorter = TopologicalSorter({name: phase.after for name, phase in by_name.items()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise ValueError(f"the phases' order goes in a circle: {error.args[1]}") from error
+    ordered: list[Phase] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        ordered.extend(by_name[name] for name in ready)
+        sorter.done(*ready)
+    return tuple(ordered)
+
+
+def select(phases: Sequence[Phase], names: Iterable[str]) -> tuple[Phase, ...]:
+    """Only the phases with these names, in order; all of them without names.
+
+    Raises
+    ------
+    UsageError
+        There is no phase of that name.
+    """
+    wanted = set(names)
+    unknown = wanted - {phase.name for phase in phases}
+    if unknown:
+        raise UsageError(
+            f"there is no phase {', '.join(sorted(unknown))}",
+            wanted=f"one of: {', '.join(phase.name for phase in phases)}",
+        )
+    return tuple(phase for phase in phases if not wanted or phase.name in wanted)
+
+
+def settings_models(phases: Sequence[Phase]) -> tuple[type[Settings], ...]:
+    """The settings of all ``phases``, for :func:`provision.site.site_model`."""
+    return tuple(phase.settings for phase in phases)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What each phase decided, in order, and the machines that did not answer."""
+
+    decisions: Mapping[str, Decision]
+    unreachable: Mapping[str, str]
+
+    @property
+    def changes(self) -> bool:
+        """Whether ``up`` would do anything."""
+        return any(isinstance(item, Run | Unknown) for item in self.decisions.values())
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Why phases are blocked, each with its phase's name."""
+        return tuple(
+            f"{name}: {finding}"
+            for name, decision in self.decisions.items()
+            if isinstance(decision, Blocked)
+            for finding in decision.findings
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for ``--json`` and the journal."""
+        return {
+            "phases": {name: decision_as_dict(item) for name, item in self.decisions.items()},
+            "unreachable": dict(self.unreachable),
+            "changes": self.changes,
+        }
+
+
+def decision_as_dict(decision: Decision) -> dict[str, Any]:
+    """A decision as plain data: its kind and what it says."""
+    match decision:
+        case Run():
+            return {
+                "decision": "run",
+                "hosts": list(decision.hosts),
+                "reasons": {host: list(why) for host, why in decision.reasons.items()},
+            }
+        case Skip():
+            return {"decision": "skip", "reason": decision.reason}
+        case Blocked():
+            return {"decision": "blocked", "findings": list(decision.findings)}
+        case Unknown():
+            return {"decision": "unknown", "until": decision.until}
+
+
+def render(plan: Plan, most_reasons: int = 12) -> Iterator[str]:
+    """The plan as lines of text: a phase a line, below it each machine with its reasons."""
+    width = max(map(len, plan.decisions), default=0)
+    for name, decision in plan.decisions.items():
+        match decision:
+            case Run():
+                yield f"{name:{width}}  run on {', '.join(decision.hosts)}"
+                for host, reasons in decision.reasons.items():
+                    for reason in reasons[:most_reasons]:
+                        yield f"{'':{width}}    {host}: {reason}"
+                    if len(reasons) > most_reasons:
+                        yield f"{'':{width}}    {host}: and {len(reasons) - most_reasons} more"
+            case Skip():
+                yield f"{name:{width}}  nothing to do: {decision.reason}"
+            case Blocked():
+                yield f"{name:{width}}  blocked"
+                yield from (f"{'':{width}}    {finding}" for finding in decision.findings)
+            case Unknown():
+                yield f"{name:{width}}  not known until {decision.until} has run"
+    for host, why in plan.unreachable.items():
+        yield f"{host} does not answer: {why}"

@@ -1,0 +1,190 @@
+"""Shows a run: a live table on a terminal, plain lines elsewhere, JSON lines on request."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+from time import monotonic
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO
+
+from provision.events import Event
+
+
+class Reporter(Protocol):
+    """Takes a run's events and shows them."""
+
+    def take(self, event: Event) -> None:
+        """Show ``event``."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class _Stream:
+    """A reporter that needs no opening or closing."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.started = monotonic()
+        self._lock = Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stream.flush()
+
+    def line(self, text: str) -> None:
+        """Write one line at once."""
+        with self._lock:
+            self.stream.write(text + "\n")
+            self.stream.flush()
+
+
+class JsonReporter(_Stream):
+    """One JSON object a line, the same as in the journal."""
+
+    def take(self, event: Event) -> None:
+        """Write ``event``."""
+        self.line(json.dumps(event.as_dict(), default=str))
+
+
+class PlainReporter(_Stream):
+    """Plain lines: what changed, what is waited for, what failed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._waits: dict[str, str] = {}
+
+    def take(self, event: Event) -> None:
+        """Write ``event`` if it is news."""
+        text = self._text(event)
+        if text:
+            self.line(f"{_clock(monotonic() - self.started)} {text}")
+
+    def _text(self, event: Event) -> str:
+        match event.kind:
+            case "phase-started":
+                return f"{event.phase}: started on {', '.join(event.data['hosts'])}"
+            case "task" if event.data.get("status") == "changed":
+                return f"{event.phase}: {event.host}: {event.text}"
+            case "waiting" if self._waits.get(event.phase) != event.text:
+                self._waits[event.phase] = event.text
+                return f"{event.phase}: waiting for {event.text}"
+            case "gate-passed":
+                return f"{event.phase}: {event.text}: yes"
+            case "host-failed":
+                return f"{event.phase}: {event.host}: FAILED: {event.text}"
+            case "phase-finished" if event.text != "skipped":
+                took = f" in {event.data['seconds']} s" if "seconds" in event.data else ""
+                return f"{event.phase}: {event.text}{took}"
+            case "notice":
+                return event.text
+        return ""
+
+
+@dataclass
+class _Row:
+    state: str = "waiting"
+    started: float | None = None
+    seconds: float | None = None
+    doing: dict[str, str] = field(default_factory=dict)
+    waiting: str = ""
+
+
+class LiveReporter:
+    """A table that is redrawn in place: a phase a row, with what it does now on each machine."""
+
+    def __init__(self, phases: list[str]) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self.rows = {name: _Row() for name in phases}
+        self.console = Console()
+        self._live = Live(
+            console=self.console, get_renderable=self._table, refresh_per_second=4, transient=False
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def take(self, event: Event) -> None:
+        """Fold ``event`` into the table."""
+        row = self.rows.get(event.phase)
+        if event.kind == "notice":
+            self.console.print(event.text, markup=False)
+        if row is None:
+            return
+        match event.kind:
+            case "phase-started":
+                row.state, row.started = "running", monotonic()
+            case "task":
+                row.doing[event.host] = event.text
+            case "waiting":
+                row.doing.clear()
+                row.waiting = event.text
+            case "host-failed":
+                self.console.print(
+                    f"{event.phase}: {event.host}: {event.text}", style="red", markup=False
+                )
+            case "phase-finished":
+                row.state = event.text or "done"
+                row.seconds = event.data.get("seconds")
+                row.doing.clear()
+                row.waiting = ""
+
+    def _table(self) -> Any:
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        for name, row in self.rows.items():
+            elapsed = row.seconds
+            if elapsed is None and row.started is not None:
+                elapsed = monotonic() - row.started
+            doing = "; ".join(f"{host}: {task}" for host, task in row.doing.items())
+            table.add_row(
+                name,
+                row.state,
+                "" if elapsed is None else _clock(elapsed),
+                f"waiting for {row.waiting}" if row.waiting else doing,
+            )
+        return table
+
+
+def reporter(kind: str, phases: list[str], stream: TextIO = sys.stdout) -> Reporter:
+    """The reporter for ``kind``: ``json``, ``plain``, or ``auto`` (live on a terminal)."""
+    makers: dict[str, Callable[[], Reporter]] = {
+        "json": lambda: JsonReporter(stream),
+        "plain": lambda: PlainReporter(stream),
+    }
+    if kind == "auto":
+        return LiveReporter(phases) if stream.isatty() else PlainReporter(stream)
+    return makers[kind]()
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"

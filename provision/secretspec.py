@@ -1,0 +1,59 @@
+"""Which secrets a component needs, as data; ``secrets.py`` makes and keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Usage = Literal["server", "client"]
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A self-signed certificate authority: ``<name>.crt`` and ``<name>.key``."""
+
+    name: str
+    common_name: str
+    days: int = 3650
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate ``<name>.crt`` with its key ``<name>.key``, renewed ``renew_days`` early."""
+
+    name: str
+    authority: str
+    common_name: str
+    organizations: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """Subject alternative names: DNS names and IP addresses."""
+    usages: tuple[Usage, ...] = ("server",)
+    days: int = 365
+    renew_days: int = 60
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """An RSA key pair: ``<name>.key`` and ``<name>.pub``."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Random:
+    """Random bytes, base64-encoded, as the secret ``name``."""
+
+    name: str
+    size: int = 32
+
+
+@dataclass(frozen=True)
+class Text:
+    """A file composed of other secrets: ``{secret:NAME}`` stands for the content of
+    NAME, ``{base64:NAME}`` for its base64 form. Made anew when one of them changes."""
+
+    name: str
+    template: str
+
+
+SecretSpec = Authority | Certificate | KeyPair | Random | Text
