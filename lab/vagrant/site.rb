@@ -38,7 +38,7 @@ module Lab
     def initialize(site, folder)
       @name = site.fetch("name")
       @hosts = site.fetch("hosts").transform_values { |host| host.fetch("address") }
-      @machines = IPAddr.new(site.fetch("network").fetch("machines"))
+      @machines = IPAddr.new(Array(site.fetch("network").fetch("machines")).first)
       @key = File.expand_path(site.fetch("connection").fetch("key"), folder)
       @known_hosts = File.expand_path(site.fetch("connection").fetch("known_hosts"), folder)
     end
@@ -153,6 +153,8 @@ module Lab
       processes = [Process.getrlimit(:NPROC).last, PODMAN_PROCESSES].min
       ["--hostname", name.to_s, "--network", @site.network_name, "--ip", address,
        "--label", "provision.lab=#{@site.name}", "--label", "provision.checkout=#{ROOT}",
+       # A machine that reboots ends its container; it comes back by itself.
+       "--restart", "on-failure",
        "--privileged", "--cgroupns=private", "--tmpfs", "/run", "--tmpfs", "/tmp",
        "--ulimit", "nofile=#{files}:#{files}", "--ulimit", "nproc=#{processes}:#{processes}",
        *VOLUMES.flat_map { |volume| ["--volume", volume] }]
