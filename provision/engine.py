@@ -134,17 +134,6 @@ class Engine:
         self._decisions: dict[str, Decision] = {}
         self._seconds: dict[str, float] = {}
 
-    def plan(self) -> tuple[Plan, Facts]:
-        """What each phase would do, from one reading of all machines; changes nothing."""
-        facts = self.observer.observe(self.context, self.phases, self.context.site.hosts)
-        decisions = {phase.name: phase.decide(self.context, facts) for phase in self.phases}
-        unreachable = {
-            name: machine.error.what
-            for name, machine in facts.machines.items()
-            if machine.error is not None
-        }
-        return Plan(decisions, unreachable), facts
-
     def up(self, plan: Plan, facts: Facts) -> Outcome:
         """Make the site true, starting from a plan and the facts it was made from."""
         self._failed = dict(plan.unreachable)

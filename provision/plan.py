@@ -13,7 +13,8 @@ from typing import Any
 
 from provision import phases as phases_package
 from provision.errors import UsageError
-from provision.phase import Blocked, Decision, Phase, Run, Skip, Unknown
+from provision.facts import Facts
+from provision.phase import Blocked, Context, Decision, Phase, Run, Skip, Unknown
 from provision.site import Settings
 
 
@@ -94,6 +95,18 @@ class Plan:
 
     decisions: Mapping[str, Decision]
     unreachable: Mapping[str, str]
+
+    @classmethod
+    def of(cls, context: Context, phases: Sequence[Phase], facts: Facts) -> Plan:
+        """Let each phase judge the facts."""
+        return cls(
+            {phase.name: phase.decide(context, facts) for phase in phases},
+            {
+                name: machine.error.what
+                for name, machine in facts.machines.items()
+                if machine.error is not None
+            },
+        )
 
     @property
     def changes(self) -> bool:

@@ -49,8 +49,11 @@ class Random:
 
 @dataclass(frozen=True)
 class Text:
-    """A file composed of other secrets: ``{secret:NAME}`` stands for the content of
-    NAME, ``{base64:NAME}`` for its base64 form. Made anew when one of them changes."""
+    """A file composed of other secrets; made anew when one of them changes.
+
+    In ``template``, ``{secret:NAME}`` stands for the content of the secret
+    NAME and ``{base64:NAME}`` for its base64 form.
+    """
 
     name: str
     template: str

@@ -15,7 +15,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -180,6 +180,10 @@ class Site(Model):
         """Folder of the site file; relative paths in it start here."""
         return self._directory
 
+    def place(self, directory: Path) -> None:
+        """Say which folder the site file lies in."""
+        self._directory = directory
+
     @property
     def control_plane(self) -> tuple[str, ...]:
         """Names of the control-plane machines, in the order of the site file."""
@@ -198,9 +202,7 @@ class Site(Model):
 
     def settings(self, kind: type[S]) -> S:
         """The settings of one component, as the type that its phase declared."""
-        found = getattr(self, kind.component)
-        assert isinstance(found, kind)
-        return found
+        return cast("S", getattr(self, kind.component))
 
     def connection_of(self, name: str) -> Connection:
         """The site's connection with what the machine ``name`` sets laid over it."""
@@ -298,7 +300,7 @@ def load_site(path: Path, model: type[Site]) -> LoadedSite:
         raise _as_config_error(error, source, model) from error
     except RecursionError as error:
         raise ConfigError("the file is nested too deeply", where=str(path)) from error
-    site._directory = path.absolute().parent
+    site.place(path.absolute().parent)
     return LoadedSite(site, source)
 
 
@@ -312,7 +314,7 @@ def _as_config_error(error: ValidationError, source: YamlFile, model: type[Site]
         where=where,
         found=found,
         wanted=wanted,
-        fix="correct the site file, then: provision check; every key is listed by: provision schema",
+        fix="correct the site file, then: provision check (every key: provision schema)",
     )
 
 

@@ -13,7 +13,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
@@ -246,7 +246,7 @@ class _Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=True,
-            autoescape=False,
+            autoescape=False,  # noqa: S701 - configuration files, not HTML
         )
         self.environment.filters.update(
             to_json=lambda value, **kw: json.dumps(value, sort_keys=True, **kw),
@@ -266,25 +266,27 @@ class _Renderer:
         return (text(entry.name) for entry, text in self.each(named))
 
     def file(self, entry: _File, text: _Text, resolver: Resolver) -> File:
-        common = {
-            "path": text(entry.path),
-            "mode": entry.mode,
-            "owner": text(entry.owner),
-            "group": text(entry.group),
-            "validate": entry.validate_with,
-            "restart": entry.restart,
-        }
+        path = text(entry.path)
+        file = File(
+            path=path,
+            mode=entry.mode,
+            owner=text(entry.owner),
+            group=text(entry.group),
+            sha256=None,
+            source="content",
+            validate=entry.validate_with,
+            restart=entry.restart,
+        )
         if entry.secret is not None:
             name = text(entry.secret)
-            return File(**common, sha256=resolver.secret(name), source="secret", name=name)
+            return replace(file, sha256=resolver.secret(name), source="secret", name=name)
         if entry.blob is not None:
             name = text(entry.blob)
             source: Literal["push", "blob"] = "push" if entry.push else "blob"
-            return File(**common, sha256=resolver.blob(name), source=source, name=name)
-        template = entry.template or common["path"].lstrip("/") + ".j2"
-        content = self.environment.get_template(text(template)).render(text.variables)
-        digest = hashlib.sha256(content.encode()).hexdigest()
-        return File(**common, sha256=digest, source="content", content=content)
+            return replace(file, sha256=resolver.blob(name), source=source, name=name)
+        template = text(entry.template or f"{path.lstrip('/')}.j2")
+        content = self.environment.get_template(template).render(text.variables)
+        return replace(file, sha256=hashlib.sha256(content.encode()).hexdigest(), content=content)
 
     def _scopes(self, entry: _Entry) -> Iterator[Mapping[str, Any]]:
         if entry.loop is None:

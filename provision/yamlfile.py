@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -130,7 +130,7 @@ def _child(node: yaml.Node, step: int | str) -> yaml.Node | None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value == str(step):
-                return value
+                return cast("yaml.Node", value)
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
         items: Sequence[yaml.Node] = node.value
         return items[step] if 0 <= step < len(items) else None

@@ -1,0 +1,245 @@
+"""The composition root: the only place that builds adapters and hands them out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from provision.adapters.ansible import AnsibleRunner
+from provision.adapters.connection import Connections
+from provision.adapters.hostkeys import UnknownHostKey
+from provision.adapters.kubernetes import ClusterReader
+from provision.adapters.pyinfra import PyinfraMachines
+from provision.bundle.bundle import Bundle
+from provision.errors import ConfigError, SecretsError
+from provision.facts import ClusterFacts, Facts, Query
+from provision.inventory import ControllerPaths, machine_variables
+from provision.paths import cache_path, state_path
+from provision.phase import Context, Phase
+from provision.plan import discover, settings_models
+from provision.reveal import reveal
+from provision.secrets import SecretStore
+from provision.site import LoadedSite, SecretRef, Site, load_site, site_model
+
+SITE_FILE = "site.yaml"
+SITE_MARKER = "/var/lib/provision/site"
+"""File on a machine that names the site it belongs to."""
+NOTHING = Query()
+
+
+def find_site(given: str | None) -> Path:
+    """The site file that ``--site`` means: a file, a folder, or a name under ``inventory/``.
+
+    Without ``--site``: ``PROVISION_SITE``, or ``site.yaml`` here.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file.
+    """
+    wanted = given or os.environ.get("PROVISION_SITE") or SITE_FILE
+    candidates = [Path(wanted), Path(wanted) / SITE_FILE, Path("inventory") / wanted / SITE_FILE]
+    for path in candidates:
+        if path.is_file():
+            return path
+    present = sorted(str(path) for path in Path("inventory").glob(f"*/{SITE_FILE}"))
+    raise ConfigError(
+        "there is no site file",
+        where=wanted,
+        wanted=", ".join(map(str, candidates[:1] if given is None else candidates)),
+        found=f"these are here: {', '.join(present)}" if present else "",
+        fix=f"provision plan --site {present[0]}" if present else "provision init",
+    )
+
+
+def read_site(path: Path) -> LoadedSite:
+    """Read a site file and let every component judge its part of it."""
+    phases = discover()
+    loaded = load_site(path, site_model(settings_models(phases)))
+    problems = [problem for phase in phases for problem in phase.validate_site(loaded.site)]
+    if problems:
+        raise ConfigError(
+            problems[0] + "".join(f"\nand {problem}" for problem in problems[1:]),
+            where=str(path),
+            fix="correct the site file, then: provision check",
+        )
+    return loaded
+
+
+class Application:
+    """One site with everything that works on it, built when first needed.
+
+    Parameters
+    ----------
+    site
+        A site that was read and found consistent.
+    confirm_host_key
+        Asks the operator about a machine's unknown host key; without it an
+        unknown key is refused.
+    """
+
+    def __init__(
+        self, site: Site, confirm_host_key: Callable[[UnknownHostKey], bool] | None = None
+    ) -> None:
+        self.site = site
+        self.phases: tuple[Phase, ...] = discover()
+        self.confirm_host_key = confirm_host_key
+        self._revealed: dict[SecretRef, str] = {}
+        self._asking = Lock()
+
+    @cached_property
+    def state(self) -> Path:
+        """Folder of the site's secrets, journals and working files; 0700."""
+        path = state_path(self.site.name)
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path
+
+    @cached_property
+    def secrets(self) -> SecretStore:
+        """The site's secret store."""
+        specs = [spec for phase in self.phases for spec in phase.secrets(self.site)]
+        return SecretStore(self.state / "secrets", specs=specs, site=self.site.name)
+
+    @cached_property
+    def bundle_path(self) -> Path:
+        """Folder of the bundle that the site uses."""
+        if self.site.bundle.path is not None:
+            return self.site.resolve(self.site.bundle.path)
+        return Bundle.find(cache_path() / "bundles", self._kubernetes_version)
+
+    @cached_property
+    def trusted_keys(self) -> tuple[Path, ...]:
+        """Public keys whose signature on a bundle is believed."""
+        return tuple(self.site.resolve(key) for key in self.site.bundle.trusted_keys)
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The bundle, its signature and lock verified."""
+        return Bundle.open(self.bundle_path, self.trusted_keys)
+
+    @property
+    def _kubernetes_version(self) -> str:
+        return str(self.site.kubernetes.version)  # type: ignore[attr-defined]
+
+    @cached_property
+    def connections(self) -> Connections:
+        """How each machine is reached; the files it names are checked."""
+        connections = Connections(self.site, self.state)
+        connections.check()
+        return connections
+
+    @cached_property
+    def machines(self) -> PyinfraMachines:
+        """Reads machines; close it when done."""
+        return PyinfraMachines(
+            self.site, self.connections, sudo_password=self.reveal, ask=self.confirm_host_key
+        )
+
+    def reveal(self, reference: SecretRef) -> str:
+        """The secret behind ``reference``; asked for at most once a run.
+
+        Raises
+        ------
+        SecretsError
+            The file or the stored secret is missing, or there is no terminal to ask at.
+        """
+        with self._asking:
+            if reference not in self._revealed:
+                self._revealed[reference] = reveal(reference, self.site, self.secrets)
+            return self._revealed[reference]
+
+    @cached_property
+    def cluster(self) -> ClusterReader:
+        """Reads the cluster."""
+        return ClusterReader(self.secrets)
+
+    def context(self) -> Context:
+        """What decisions rest on besides facts."""
+        return Context(self.site, self.bundle, self.secrets)
+
+    def observe(
+        self,
+        context: Context,
+        phases: Sequence[Phase],
+        hosts: Iterable[str],
+        *,
+        extra: Query = NOTHING,
+    ) -> Facts:
+        """Read machines and cluster at the same time, each machine with one command."""
+        queries = {}
+        for host in hosts:
+            query = extra
+            for phase in phases:
+                if host in phase.hosts(context):
+                    query |= phase.query(context, host)
+            queries[host] = query
+        objects = [item for phase in phases for item in phase.objects(context)]
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            reading = pool.submit(self._read_cluster, objects)
+            machines = self.machines.read(queries)
+            return Facts(machines, reading.result())
+
+    def _read_cluster(self, objects: Sequence[Any]) -> ClusterFacts:
+        return self.cluster.read(objects)
+
+    def prepare(self, phase: Phase) -> Context:
+        """Make the secrets that ``phase`` needs and that are missing or due."""
+        self.secrets.ensure(phase.secrets(self.site))
+        return self.context()
+
+    def inventory(self, context: Context, hosts: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Ansible's variables by machine."""
+        paths = ControllerPaths(self.bundle_path, self.trusted_keys, self.secrets.path)
+        return {
+            host: machine_variables(
+                context, self.phases, host, self.connections.ansible_variables(host), paths
+            )
+            for host in hosts
+        }
+
+    def ansible(self) -> AnsibleRunner:
+        """Runs playbooks."""
+        return AnsibleRunner(self.state / "work")
+
+    def gates(self) -> GateKeeper:
+        """Waits for conditions on machines and in the cluster."""
+        return gate_keeper(self)
+
+    def refuse_foreign_cluster(self, facts: Facts) -> None:
+        """Refuse to go on where a cluster stands whose secrets this controller lacks.
+
+        Raises
+        ------
+        SecretsError
+            New authorities would be made for machines that trust the old ones.
+        """
+        if not self.secrets.is_empty:
+            return
+        taken = [
+            name
+            for name, machine in facts.machines.items()
+            if machine.reachable and (machine.observed["texts"].get(SITE_MARKER) or "").strip()
+        ]
+        if taken:
+            raise SecretsError(
+                "these machines belong to a site whose secrets are not on this controller",
+                where=", ".join(taken),
+                why="new certificate authorities would cut the machines off from each other",
+                fix="bring the secrets here: provision secrets import FILE; or take the cluster off"
+                " from where they are: provision reset",
+            )
+
+    @contextmanager
+    def closing(self) -> Iterator[Application]:
+        """Close connections at the end."""
+        try:
+            yield self
+        finally:
+            if "machines" in vars(self):
+                self.machines.close()

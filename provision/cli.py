@@ -1,0 +1,289 @@
+"""The command line: parse, call, show, and turn every error into its exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from provision.errors import ExitCode, OperatorError, UsageError
+
+app = typer.Typer(
+    name="provision",
+    help="Bare machines in, a highly available Kubernetes with its services out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+bundle_app = typer.Typer(help="Build, verify and show bundles.", no_args_is_help=True)
+secrets_app = typer.Typer(help="List, export and import the site's secrets.", no_args_is_help=True)
+new_app = typer.Typer(help="Scaffold new parts of the project.", no_args_is_help=True)
+app.add_typer(bundle_app, name="bundle")
+app.add_typer(secrets_app, name="secrets")
+app.add_typer(new_app, name="new")
+
+SiteOption = Annotated[
+    str | None,
+    typer.Option("--site", metavar="SITE", help="Site file, its folder, or a name in inventory/."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+PlainOption = Annotated[bool, typer.Option("--plain", help="Plain lines, on a terminal too.")]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option("--only", metavar="PHASE", help="Only this phase; repeatable.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def _print(data: Any, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
+    if as_json:
+        typer.echo(json.dumps(data, indent=2, default=str))
+    else:
+        for line in lines():
+            typer.echo(line)
+
+
+def _application(site: str | None) -> Any:
+    from provision.app import Application, find_site, read_site
+
+    return Application(read_site(find_site(site)).site)
+
+
+def _kind(as_json: bool, plain: bool) -> str:
+    return "json" if as_json else "plain" if plain else "auto"
+
+
+@app.command(epilog="Example: provision init --name stella --host n1=192.0.2.11 > site.yaml")
+def init(
+    name: Annotated[str, typer.Option(help="Name of the site.")] = "site",
+    host: Annotated[
+        list[str] | None, typer.Option(help="A machine, NAME=ADDRESS; repeatable.")
+    ] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Virtual address of the API.")] = None,
+    kubernetes: Annotated[str | None, typer.Option(help="Kubernetes version.")] = None,
+    output: Annotated[Path, typer.Option(help="File to write; never overwritten.")] = Path(
+        "site.yaml"
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Write a first site file."""
+    from provision.verbs.init import write_site
+
+    path = write_site(output, name, host or [], endpoint, kubernetes)
+    _print(
+        {"path": str(path)},
+        as_json,
+        lambda: [f"wrote {path}; edit it, then: provision check --site {path}"],
+    )
+
+
+@app.command(epilog="Example: provision schema > site.schema.json")
+def schema() -> None:
+    """Print the JSON schema of site files, for editors and reviewers."""
+    from provision.plan import discover, settings_models
+    from provision.site import site_model
+
+    model = site_model(settings_models(discover()))
+    typer.echo(json.dumps(model.model_json_schema(), indent=2))
+
+
+@app.command(epilog="Example: provision check --site inventory/lab")
+def check(site: SiteOption = None, as_json: JsonOption = False) -> None:
+    """Judge whether the machines are fit; reads all of them at once, changes nothing."""
+    from provision.verbs.check import check_site, render
+
+    with _application(site).closing() as application:
+        findings = check_site(application)
+    _print([vars(item) for item in findings], as_json, lambda: render(findings))
+    if any(item.severity == "error" for item in findings):
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+@app.command(epilog="Example: provision plan --site inventory/lab; echo $?")
+def plan(site: SiteOption = None, only: OnlyOption = None, as_json: JsonOption = False) -> None:
+    """Show what up would do on which machine and why; changes nothing.
+
+    Exit code 0: nothing to do; 2: something would change.
+    """
+    from provision.plan import render
+    from provision.verbs.up import make_plan
+
+    with _application(site).closing() as application:
+        made, _ = make_plan(application, only or [])
+    _print(made.as_dict(), as_json, lambda: render(made))
+    if made.findings:
+        raise typer.Exit(ExitCode.FINDINGS)
+    if made.unreachable:
+        raise typer.Exit(ExitCode.CONNECTION)
+    if made.changes:
+        raise typer.Exit(ExitCode.CHANGES)
+
+
+@app.command(epilog="Example: provision up --site inventory/lab")
+def up(
+    site: SiteOption = None,
+    only: OnlyOption = None,
+    plain: PlainOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the machines what the site file says."""
+    from provision.engine import Interrupt
+    from provision.report import reporter
+    from provision.verbs.report import end_report
+    from provision.verbs.up import bring_up
+
+    interrupt = Interrupt()
+    with _application(site).closing() as application:
+        names = [phase.name for phase in application.phases]
+        with _Stoppable(interrupt), reporter(_kind(as_json, plain), names) as shown:
+            outcome = bring_up(application, shown, interrupt, only or [])
+        text, code = end_report(application, outcome)
+    if not as_json:
+        typer.echo(text)
+    if outcome.error is not None:
+        raise outcome.error
+    raise typer.Exit(code)
+
+
+@app.command(epilog="Example: provision status --site inventory/lab")
+def status(site: SiteOption = None, as_json: JsonOption = False) -> None:
+    """Show machines, etcd, nodes, pods, certificates, depots and versions."""
+    from provision.verbs.status import render, site_status
+
+    with _application(site).closing() as application:
+        found = site_status(application)
+    _print(found.as_dict(), as_json, lambda: render(found))
+    raise typer.Exit(ExitCode.OK if found.healthy else ExitCode.UNHEALTHY)
+
+
+@app.command(epilog="Example: provision reset --site inventory/lab --yes")
+def reset(
+    site: SiteOption = None,
+    yes: YesOption = False,
+    plain: PlainOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take the cluster and everything of it off the machines."""
+    from provision.engine import Interrupt
+    from provision.report import reporter
+    from provision.verbs.reset import take_down
+
+    interrupt = Interrupt()
+    with _application(site).closing() as application:
+        name = application.site.name
+        if not yes and typer.prompt(f"Everything on {name} is lost. Type the site's name") != name:
+            raise UsageError("that is not the site's name; nothing was touched")
+        names = [phase.name for phase in reversed(application.phases)]
+        with _Stoppable(interrupt), reporter(_kind(as_json, plain), names) as shown:
+            take_down(application, shown, interrupt)
+
+
+@app.command(epilog="Example: provision inventory --site inventory/lab --list")
+def inventory(
+    site: SiteOption = None,
+    host: Annotated[str | None, typer.Option(help="Variables of one machine.")] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="All machines (the default).")] = True,  # noqa: ARG001 - Ansible calls inventories with --list
+) -> None:
+    """Print Ansible's dynamic inventory, so that plain ansible-playbook works."""
+    application = _application(site)
+    hosts = application.inventory(application.context(), application.site.hosts)
+    data = (
+        hosts.get(host, {})
+        if host
+        else {"all": {"hosts": list(hosts)}, "_meta": {"hostvars": hosts}}
+    )
+    typer.echo(json.dumps(data, indent=2, default=str))
+
+
+@app.command(epilog="Example: provision runs show 20261123T")
+def runs(
+    action: Annotated[str, typer.Argument(help="Nothing, or show.")] = "list",
+    run: Annotated[str, typer.Argument(help="Beginning of a run's id; the newest without.")] = "",
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List past runs, or show one."""
+    from provision.verbs.runs import list_runs, show_run
+
+    application = _application(site)
+    shower = {"list": list_runs, "show": lambda app: show_run(app, run)}.get(action)
+    if shower is None:
+        raise UsageError(f"runs has no action {action}", wanted="list or show")
+    data, lines = shower(application)
+    _print(data, as_json, lambda: lines)
+
+
+@new_app.command("component", epilog="Example: provision new component metrics_server")
+def new_component(
+    name: Annotated[str, typer.Argument(help="Name in snake_case.")],
+    after: Annotated[str, typer.Option(help="Phase that it comes after.")] = "kubernetes",
+) -> None:
+    """Scaffold a component: phase, role, playbook, scenario, docs page, fragment."""
+    from provision.verbs.new import scaffold_component
+
+    for path in scaffold_component(name, after):
+        typer.echo(f"wrote {path}")
+
+
+class _Stoppable:
+    """Ctrl-C stops after the current step, a second one at once; so does SIGTERM."""
+
+    def __init__(self, interrupt: Any) -> None:
+        self.interrupt = interrupt
+        self.before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.before[number] = signal.signal(number, self._press)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _press(self, number: int, frame: object) -> None:
+        self.interrupt.press()
+        at_once = self.interrupt.now.is_set()
+        sys.stderr.write(
+            "\nstopping at once\n"
+            if at_once
+            else "\nstopping after the current step; press Ctrl-C again to stop at once\n"
+        )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with the documented code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except OperatorError as error:
+        sys.exit(_show(error, "--json" in arguments))
+    except click.exceptions.Abort:
+        sys.exit(ExitCode.INTERRUPTED)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(ExitCode.USAGE)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has gone (``| head``): there is nobody left to tell.
+        sys.stderr.close()
+        sys.exit(ExitCode.OK)
+    sys.exit(code if isinstance(code, int) else ExitCode.OK)
+
+
+def _show(error: OperatorError, as_json: bool) -> int:
+    if as_json:
+        details = {"what": error.what, "where": error.where, **error.details()}
+        typer.echo(json.dumps({"error": details, "exit_code": int(error.exit_code)}), err=True)
+    else:
+        typer.echo(f"error: {error}", err=True)
+    return int(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

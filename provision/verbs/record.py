@@ -1,0 +1,78 @@
+"""Records a run: its events to the journal and the reporter, its end whatever happens."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+
+from provision.app import Application
+from provision.errors import OperatorError
+from provision.events import Emit, Event
+from provision.journal import Journal
+from provision.observe import Holder
+from provision.report import Reporter
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A run that is being recorded: its id, and where its events go."""
+
+    run: str
+    emit: Emit
+
+
+@contextmanager
+def recorded(app: Application, reporter: Reporter, command: str) -> Iterator[Recording]:
+    """A run's journal and reporter as one place to send events to.
+
+    The journal ends with the outcome whatever happens in between.
+    """
+    journal = Journal(app.state / "runs")
+    started = monotonic()
+
+    def emit(event: Event) -> None:
+        journal.write(event)
+        reporter.take(event)
+
+    outcome = "failed"
+    try:
+        emit(
+            Event(
+                "run-started",
+                data={
+                    "run": journal.run,
+                    "command": command,
+                    "site": app.site.name,
+                    "site_digest": app.site.digest,
+                },
+            )
+        )
+        yield Recording(journal.run, emit)
+        outcome = "done"
+    except OperatorError as error:
+        emit(Event("notice", text="", data={"error": error.what, "where": error.where}))
+        raise
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    finally:
+        seconds = round(monotonic() - started, 1)
+        emit(Event("run-finished", data={"outcome": outcome, "seconds": seconds}))
+        journal.close()
+
+
+def holder(run: str = "") -> Holder:
+    """Who runs this, for the refusal that another run gets."""
+    now = datetime.now(UTC)
+    return Holder(
+        who=getpass.getuser(),
+        where=f"{socket.gethostname()} (process {os.getpid()})",
+        since=f"{now:%Y-%m-%d %H:%M:%S} UTC",
+        run=run,
+    )

@@ -1,0 +1,103 @@
+"""``plan`` and ``up``: the same decisions, shown or carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from provision.app import SITE_MARKER, Application
+from provision.engine import Engine, Interrupt, Outcome
+from provision.errors import FindingsError
+from provision.events import Event
+from provision.facts import Facts, Query
+from provision.locallock import local_lock
+from provision.phase import Run
+from provision.plan import Plan, select
+from provision.report import Reporter
+from provision.verbs.check import check_site
+from provision.verbs.record import holder, recorded
+
+
+def make_plan(app: Application, only: Iterable[str] = ()) -> tuple[Plan, Facts]:
+    """What ``up`` would do; reads, and changes nothing.
+
+    Parameters
+    ----------
+    only
+        Names of phases to judge; all without any.
+    """
+    phases = select(app.phases, only)
+    facts = app.observe(
+        app.context(), phases, app.site.hosts, extra=Query(texts=frozenset({SITE_MARKER}))
+    )
+    app.refuse_foreign_cluster(facts)
+    return Plan.of(app.context(), phases, facts), facts
+
+
+def bring_up(
+    app: Application,
+    reporter: Reporter,
+    interrupt: Interrupt,
+    only: Iterable[str] = (),
+) -> Outcome:
+    """Make the site true.
+
+    Raises
+    ------
+    FindingsError
+        The machines are not fit, or a phase is blocked; nothing was changed.
+    LockedError
+        Another run holds the site.
+    """
+    phases = select(app.phases, only)
+    with local_lock(app.state, str(holder())), recorded(app, reporter, "up") as recording:
+        emit = recording.emit
+        plan, facts = make_plan(app, only)
+        emit(Event("plan", data=plan.as_dict()))
+        refuse_blocked(plan)
+        if not plan.changes:
+            return Outcome(plan.decisions, plan.unreachable)
+        with app.machines.lock(holder(recording.run)):
+            plan, facts = make_plan(app, only)
+            refuse_blocked(plan)
+            refuse_unfit(app, plan)
+            app.ansible().clear()
+            engine = Engine(
+                app.context(),
+                phases,
+                observer=app,
+                effects=app.ansible(),
+                gates=app.gates(),
+                preparer=app,
+                inventory=app,
+                emit=emit,
+                interrupt=interrupt,
+            )
+            return engine.up(plan, facts)
+
+
+def refuse_blocked(plan: Plan) -> None:
+    """Refuse the whole run while any phase is blocked, so that nothing is half done."""
+    if plan.findings:
+        first, *others = plan.findings
+        raise FindingsError(first, found="; ".join(others), fix="provision plan")
+
+
+def refuse_unfit(app: Application, plan: Plan) -> None:
+    """Check the machines that the plan would touch, before anything is touched."""
+    touched = {
+        host for item in plan.decisions.values() if isinstance(item, Run) for host in item.hosts
+    }
+    errors = [
+        finding
+        for finding in check_site(app)
+        if finding.severity == "error" and finding.host in touched
+    ]
+    if errors:
+        first = errors[0]
+        raise FindingsError(
+            f"{first.what}" + (f", and {len(errors) - 1} more findings" if errors[1:] else ""),
+            where=first.host,
+            found=first.found,
+            wanted=first.wanted,
+            fix=f"{first.fix}; see all with: provision check",
+        )

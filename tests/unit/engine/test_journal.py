@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from provision.errors import UsageError
+from provision.events import Event
+from provision.journal import Journal, past_runs, read_run
+
+
+def test_events_come_back_as_they_went_in(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "runs")) as journal:
+        journal.write(Event("run-started", data={"command": "up"}))
+        journal.write(Event("task", "machine", "n1", "files", {"status": "changed"}))
+        journal.write(Event("run-finished", data={"outcome": "done", "seconds": 1.5}))
+    events = list(read_run(tmp_path / "runs", journal.run))
+    assert [event["event"] for event in events] == ["run-started", "task", "run-finished"]
+    assert events[1]["host"] == "n1"
+    (summary,) = past_runs(tmp_path / "runs")
+    assert (summary.command, summary.outcome, summary.seconds) == ("up", "done", 1.5)
+
+
+def test_a_killed_run_reads_as_interrupted_up_to_its_last_whole_line(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path)) as journal:
+        journal.write(Event("run-started", data={"command": "up"}))
+    with journal.path.open("a") as file:
+        file.write('{"time": "half a li')
+    (summary,) = past_runs(tmp_path)
+    assert summary.outcome == "interrupted"
+
+
+def test_only_the_owner_may_read_a_journal(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "runs")) as journal:
+        pass
+    assert journal.path.stat().st_mode & 0o777 == 0o600
+    assert journal.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_an_unknown_run_says_how_to_list_them(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run has the id 2099") as caught:
+        list(read_run(tmp_path, "2099"))
+    assert "provision runs" in caught.value.fix
