@@ -8,6 +8,7 @@ tokens (kubeadm's own choice for ``sa.key``).
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from cryptography import x509
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from provision.secretspec import Authority, Certificate, Usage
+from provision.secretspec import Authority, Certificate
 
 BACKDATE = timedelta(minutes=5)
 """How far before its making a certificate begins to hold, for clocks that are behind."""
@@ -156,6 +157,7 @@ def end_of(certificate: bytes) -> datetime:
     return load_certificate(certificate).not_valid_after_utc
 
 
+@lru_cache(maxsize=128)
 def load_key(pem: bytes) -> PrivateKey:
     """A private key from PEM.
 
@@ -173,6 +175,7 @@ def load_key(pem: bytes) -> PrivateKey:
     return key
 
 
+@lru_cache(maxsize=128)
 def load_certificate(pem: bytes) -> x509.Certificate:
     """A certificate from PEM.
 
@@ -257,18 +260,3 @@ def _key_usage(*, authority: bool) -> x509.KeyUsage:
 
 def _key_pem(key: PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-
-
-__all__ = [
-    "Usage",
-    "end_of",
-    "load_certificate",
-    "load_key",
-    "new_authority",
-    "new_certificate",
-    "new_key",
-    "new_rsa_key",
-    "public_key",
-    "why_authority_due",
-    "why_certificate_due",
-]
