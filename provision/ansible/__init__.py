@@ -1,0 +1,1 @@
+"""The controller's half of the Ansible module ``site_state``, and the plugins themselves."""

@@ -1,0 +1,1 @@
+"""Plugins for Ansible; ``ansible.cfg`` names their folders."""

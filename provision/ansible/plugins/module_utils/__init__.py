@@ -1,0 +1,1 @@
+"""What modules share; it travels to the machines with them."""

@@ -1,0 +1,1 @@
+"""Modules: they run on the machines."""

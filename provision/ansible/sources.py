@@ -1,0 +1,87 @@
+"""Digests and bytes of what is not a template: blobs of the bundle, and secrets."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from provision.ansible.work import encoded
+from provision.errors import ConfigError
+from provision.phase import BundleView
+from provision.state import File
+
+
+class Sources:
+    """What one machine's files are made from, read on the controller.
+
+    Parameters
+    ----------
+    variables
+        The machine's ``provision_*`` variables: ``provision_bundle_path``,
+        ``provision_bundle_trusted_keys``, ``provision_architecture``,
+        ``provision_secrets_path`` and ``provision_depots``. Only those are
+        needed whose kind of file the role has.
+    host
+        The machine's name.
+    """
+
+    def __init__(self, variables: Mapping[str, Any], host: str) -> None:
+        self.variables = variables
+        self.host = host
+
+    def blob(self, name: str) -> str:
+        """sha256 of the bundle's file ``name`` for this machine's architecture."""
+        return self._bundle.sha256(name, self._needed("provision_architecture"))
+
+    def secret(self, name: str) -> str:
+        """sha256 of the secret ``name``, which must have been made."""
+        return hashlib.sha256(self._read_secret(name)).hexdigest()
+
+    def contents(self, file: File) -> Mapping[str, Any]:
+        """The file's bytes, or where the machine fetches them."""
+        match file.source:
+            case "content":
+                return encoded((file.content or "").encode())
+            case "secret":
+                return encoded(self._read_secret(file.name or ""))
+            case "push":
+                architecture = self._needed("provision_architecture")
+                return encoded(self._bundle.path(file.name or "", architecture).read_bytes())
+            case "blob":
+                return {"urls": self._depot_urls(file.sha256 or "")}
+
+    def _read_secret(self, name: str) -> bytes:
+        from provision.secrets import SecretStore
+
+        return SecretStore(Path(self._needed("provision_secrets_path"))).read(name)
+
+    @cached_property
+    def _bundle(self) -> BundleView:
+        from provision.bundle import Bundle
+
+        keys = [Path(key) for key in self._needed("provision_bundle_trusted_keys")]
+        return Bundle.open(Path(self._needed("provision_bundle_path")), keys)
+
+    def _depot_urls(self, sha256: str) -> list[str]:
+        from provision.bundle import FILES_REPOSITORY
+
+        depots: list[str] = self._needed("provision_depots")
+        # Machines begin at different depots, and each still finds all of them.
+        start = zlib.crc32(self.host.encode()) % max(len(depots), 1)
+        return [
+            f"{depot.rstrip('/')}/v2/{FILES_REPOSITORY}/blobs/sha256:{sha256}"
+            for depot in depots[start:] + depots[:start]
+        ]
+
+    def _needed(self, name: str) -> Any:
+        value = self.variables.get(name)
+        if value is None:
+            raise ConfigError(
+                f"the inventory gives {self.host} no variable {name}",
+                fix="use the inventory that this writes: provision inventory",
+            )
+        return value
