@@ -1,0 +1,179 @@
+"""From virgin machines to a cluster that works, and nothing left to do after."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.request
+from pathlib import Path
+
+from tests.lab.machines import Lab
+from tests.lab.workload import Workload
+
+
+def test_plan_changes_nothing_on_virgin_machines(lab: Lab) -> None:
+    before = {name: machine.look() for name, machine in lab.machines.items()}
+    printed = lab.provision("plan", expect=2)
+    after = {name: machine.look() for name, machine in lab.machines.items()}
+    for name, looks in before.items():
+        for kind, things in looks.items():
+            assert after[name][kind] == things, f"{name}: {kind} changed"
+    for phase in ("machine", "depot", "containerd", "api_endpoint", "kubernetes"):
+        assert phase in printed
+
+
+def test_check_finds_the_machines_fit(lab: Lab) -> None:
+    findings = json.loads(lab.provision("check", "--json"))
+    assert [item for item in findings if item["severity"] == "error"] == []
+
+
+def test_up_makes_a_cluster(lab: Lab) -> None:
+    lab.provision("up")
+    nodes = json.loads(lab.kubectl("get", "nodes", "-o", "json"))["items"]
+    ready = {
+        node["metadata"]["name"]
+        for node in nodes
+        for condition in node["status"]["conditions"]
+        if condition["type"] == "Ready" and condition["status"] == "True"
+    }
+    assert ready == set(lab.machines)
+
+
+def test_system_pods_run(lab: Lab) -> None:
+    pods = json.loads(lab.kubectl("-n", "kube-system", "get", "pods", "-o", "json"))["items"]
+    assert {pod["status"]["phase"] for pod in pods} == {"Running"}
+    names = " ".join(pod["metadata"]["name"] for pod in pods)
+    for part in ("etcd", "kube-apiserver", "kube-scheduler", "coredns", "cilium"):
+        assert part in names
+
+
+def test_the_api_answers_at_the_endpoint(lab: Lab) -> None:
+    authority = lab.state / "secrets" / "kubernetes" / "ca.crt"
+    context = ssl.create_default_context(cafile=str(authority))
+    with urllib.request.urlopen(
+        f"https://{lab.endpoint}/readyz", context=context, timeout=10
+    ) as answer:
+        assert answer.read() == b"ok"
+
+
+def test_status_says_healthy(lab: Lab) -> None:
+    lab.provision("status")
+
+
+def test_pods_reach_services_by_name_on_every_other_machine(workload: Workload) -> None:
+    names = list(workload.lab.machines)
+    for client, server in zip(names, names[1:] + names[:1], strict=True):
+        assert workload.ask(client, server) == server
+
+
+def test_a_network_policy_denies(workload: Workload) -> None:
+    first, second, *_ = workload.lab.machines
+    assert workload.ask(first, second) == second
+    workload.close()
+    try:
+        assert workload.refuses(first, second)
+    finally:
+        workload.open()
+
+
+def test_up_again_does_nothing_and_starts_no_ansible(lab: Lab) -> None:
+    before = {name: machine.look()["files"] for name, machine in lab.machines.items()}
+    lab.provision("up")
+    events = {event["event"] for event in lab.newest_journal()}
+    assert events == {"run-started", "plan", "run-finished"}
+    after = {name: machine.look()["files"] for name, machine in lab.machines.items()}
+    for name, files in before.items():
+        assert _ours(after[name]) == _ours(files)
+    lab.provision("plan", expect=0)
+
+
+def test_anonymous_requests_see_health_and_nothing_else(lab: Lab) -> None:
+    machine = lab.machines[lab.control_plane[0]]
+    for path, code in (("/readyz", "200"), ("/api", "401"), ("/version", "401")):
+        printed = machine.run(
+            f"python3 - <<'END'\nimport ssl, urllib.request, urllib.error\n"
+            f"c = ssl.create_default_context(cafile='/etc/kubernetes/pki/ca.crt')\n"
+            f"u = 'https://{lab.endpoint}{path}'\n"
+            f"try:\n    print(urllib.request.urlopen(u, context=c).status)\n"
+            f"except urllib.error.HTTPError as e:\n    print(e.code)\nEND"
+        )
+        assert printed.strip() == code, path
+
+
+def test_secrets_are_encrypted_in_etcd(lab: Lab) -> None:
+    lab.kubectl("create", "secret", "generic", "lab-sealed", "--from-literal=word=OPENSESAME")
+    try:
+        machine = lab.machines[lab.control_plane[0]]
+        raw = machine.run("grep -rlaF OPENSESAME /var/lib/etcd || echo nowhere")
+        assert raw.strip() == "nowhere"
+    finally:
+        lab.kubectl("delete", "secret", "lab-sealed")
+
+
+def test_no_secret_lies_about(lab: Lab) -> None:
+    """Search for the real values of every private secret wherever a leak could show."""
+    from provision.secrets import SecretStore
+
+    values = {
+        name: value
+        for name, value in SecretStore(lab.state / "secrets").values().items()
+        if len(value) >= 16
+    }
+    assert values
+    controller = [lab.state / "runs", lab.state / "work"]
+    for name, value in values.items():
+        for needle in _needles(value):
+            for folder in controller:
+                for path in Path(folder).rglob("*"):
+                    assert not (path.is_file() and needle in path.read_bytes()), (name, path)
+    script = _machine_search([n for value in values.values() for n in _needles(value)])
+    for machine in lab.machines.values():
+        assert machine.run("python3 -", stdin=script).strip() == "[]"
+
+
+def _needles(value: bytes) -> list[bytes]:
+    """Pieces of a secret that would show: whole lines of it, long enough to be unique."""
+    lines = [line.strip() for line in value.splitlines()]
+    return [line for line in lines if len(line) >= 40 and b"-----" not in line][:3] or [
+        line for line in lines if len(line) >= 16
+    ][:1]
+
+
+def _machine_search(needles: list[bytes]) -> str:
+    """A script that looks for ``needles`` in logs, journal, arguments and environments."""
+    encoded = json.dumps([needle.decode("latin-1") for needle in needles])
+    return f"""
+import glob, json, os, subprocess
+needles = [n.encode("latin-1") for n in json.loads({encoded!r})]
+found = []
+def search(where, data):
+    found.extend(where for needle in needles if needle in data)
+search("journal", subprocess.run(["journalctl", "--no-pager", "-o", "cat"],
+                                 capture_output=True).stdout)
+mine = str(os.getpid())
+for path in glob.glob("/proc/[0-9]*/cmdline") + glob.glob("/proc/[0-9]*/environ"):
+    if path.split("/")[2] == mine:
+        continue
+    try:
+        search(path, open(path, "rb").read())
+    except OSError:
+        pass
+for top, _, files in os.walk("/var/log"):
+    for name in files:
+        path = os.path.join(top, name)
+        try:
+            search(path, open(path, "rb").read())
+        except OSError:
+            pass
+for path in glob.glob("/home/*/.ansible/**", recursive=True) + glob.glob("/root/.ansible/**",
+                                                                        recursive=True):
+    if os.path.isfile(path):
+        search(path, open(path, "rb").read())
+print(json.dumps(sorted(set(found))))
+"""
+
+
+def _ours(files: dict[str, list[object]]) -> dict[str, list[object]]:
+    """Files that only a run of ours would touch: not those that a living cluster writes."""
+    prefixes = ("/etc/", "/usr/", "/opt/", "/var/lib/provision", "/root", "/home")
+    return {path: entry for path, entry in files.items() if path.startswith(prefixes)}

@@ -1,0 +1,70 @@
+"""Any one control-plane machine may go: the API and workloads go on, and it comes back alone."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+from tests.lab.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.lab.machines import Lab, Machine
+    from tests.lab.workload import Workload
+
+
+def test_the_endpoints_holder_dies(
+    lab: Lab, workload: Workload, report: Callable[[str], None]
+) -> None:
+    holder = _holder(lab)
+    others = [name for name in lab.machines if name != holder.name]
+    lab.control_plane.sort(key=holder.name.__eq__)
+    holder.kill()
+    took = wait_until("the API answers at the endpoint", lambda: _answers(lab), seconds=30)
+    report(f"API back {took:.1f} s after {holder.name}, which held the endpoint, was killed")
+    assert took < 10
+    wait_until(
+        "workloads answer", lambda: workload.ask(others[0], others[1]) == others[1], seconds=60
+    )
+
+    holder.start()
+    took = wait_until("all nodes Ready again", lambda: _all_ready(lab), seconds=240)
+    report(f"all machines healthy {took:.1f} s after {holder.name} was switched on")
+    wait_until("status says healthy", lambda: lab.provision("status"), seconds=180)
+    lab.provision("plan", expect=0)
+
+
+def _holder(lab: Lab) -> Machine:
+    address = lab.endpoint.partition(":")[0]
+    return next(
+        machine
+        for machine in lab.machines.values()
+        if f" {address}/" in machine.run("ip -o address")
+    )
+
+
+def _answers(lab: Lab) -> bool:
+    authority = lab.state / "secrets" / "kubernetes" / "ca.crt"
+    context = ssl.create_default_context(cafile=str(authority))
+    try:
+        with urllib.request.urlopen(
+            f"https://{lab.endpoint}/readyz", context=context, timeout=1
+        ) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _all_ready(lab: Lab) -> bool:
+    nodes = json.loads(lab.kubectl("get", "nodes", "-o", "json"))["items"]
+    states = {
+        node["metadata"]["name"]: condition["status"]
+        for node in nodes
+        for condition in node["status"]["conditions"]
+        if condition["type"] == "Ready"
+    }
+    return len(states) == len(lab.machines) and set(states.values()) == {"True"}
