@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from provision.errors import UsageError
+from provision.phase import Blocked, Run, Skip, Unknown
+from provision.plan import Plan, order, render, select
+from tests.support.fakes import LabelPhase
+
+
+def test_phases_stand_behind_those_they_name() -> None:
+    phases = order([LabelPhase("c", "b"), LabelPhase("b", "a"), LabelPhase("a")])
+    assert [phase.name for phase in phases] == ["a", "b", "c"]
+
+
+def test_a_circle_is_named() -> None:
+    with pytest.raises(ValueError, match="goes in a circle"):
+        order([LabelPhase("a", "b"), LabelPhase("b", "a")])
+
+
+def test_an_unknown_predecessor_is_named() -> None:
+    with pytest.raises(ValueError, match="unknown phases"):
+        order([LabelPhase("a", "nowhere")])
+
+
+def test_selecting_an_unknown_phase_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="there is no phase x") as caught:
+        select([LabelPhase("a"), LabelPhase("b")], ["x"])
+    assert caught.value.wanted == "one of: a, b"
+
+
+def test_every_kind_of_decision_is_shown_with_its_reason() -> None:
+    plan = Plan(
+        {
+            "machine": Run({"n1": ["file /etc/a is missing, wanted present"]}),
+            "depot": Skip("every machine is as the site says"),
+            "kubernetes": Blocked(["1.36 runs, 1.37 is wanted"]),
+            "cilium": Unknown("kubernetes"),
+        },
+        {"n3": "connection refused"},
+    )
+    assert "\n".join(render(plan)) == (
+        "machine     run on n1\n"
+        "              n1: file /etc/a is missing, wanted present\n"
+        "depot       nothing to do: every machine is as the site says\n"
+        "kubernetes  blocked\n"
+        "              1.36 runs, 1.37 is wanted\n"
+        "cilium      not known until kubernetes has run\n"
+        "n3 does not answer: connection refused"
+    )
+    assert plan.changes
+    assert plan.findings == ("kubernetes: 1.36 runs, 1.37 is wanted",)
