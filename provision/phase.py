@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from provision.facts import Facts, Query, query_for
+from provision.openings import Opening
 from provision.paths import roles_path
 from provision.secretspec import SecretSpec
 from provision.site import Settings, Site
@@ -152,6 +153,10 @@ class Phase(ABC):
     @abstractmethod
     def variables(self, context: Context, host: str) -> Mapping[str, Any]:
         """Variables of the role for ``host``, every name prefixed with the role's."""
+
+    def openings(self, site: Site) -> Sequence[Opening]:
+        """Ports that the component needs open in the machines' firewall."""
+        return ()
 
     def common_variables(self, context: Context) -> Mapping[str, Any]:
         """Variables that every role on every machine may rely on, named ``provision_*``."""
