@@ -1,0 +1,430 @@
+"""What can be bundled: components, their versions, and where every byte comes from.
+
+The catalog is data, one file a component under ``provision/bundle/catalog``.
+A component lists its files, images and builds once, with placeholders; each
+of its releases gives the version, the checksums and the few values that
+differ. ``Catalog.select`` picks one release of every component for a
+Kubernetes version and returns it with all placeholders filled.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from provision.errors import BundleError
+
+Architecture = Literal["amd64", "arm64"]
+ARCHITECTURES: tuple[Architecture, ...] = ("amd64", "arm64")
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256 in hexadecimal."""
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+"""A digest as OCI writes it."""
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+"""Name of a component, a file, a build or an output."""
+FileKind = Literal["binary", "chart", "manifest"]
+
+_FOLDER = Path(__file__).parent / "catalog"
+
+
+class Model(BaseModel):
+    """Base of the catalog's models: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FromBuild(Model):
+    """An output of one of the component's builds."""
+
+    build: Name
+    output: Name
+
+
+class FromDownload(Model):
+    """A published file, or one member of a published ``.tar.gz``."""
+
+    download: Name
+    member: str = ""
+    """Path inside the archive; empty when the download is the file itself."""
+
+
+class FileSpec(Model):
+    """A plain file of the bundle."""
+
+    name: Name
+    kind: FileKind = "binary"
+    any_architecture: bool = False
+    """The same bytes serve every architecture (charts, manifests)."""
+    source: FromBuild | None = None
+    upstream: FromDownload | None = None
+
+
+class Content(FromBuild):
+    """An output placed in an image: a file, or a folder when the output is one."""
+
+    path: str
+    mode: int = 0o755
+
+
+class Link(Model):
+    """A symbolic link in an image."""
+
+    path: str
+    target: str
+
+
+class ImageBuild(Model):
+    """How an image is put together from build outputs."""
+
+    base: FromBuild | None = None
+    """A root file system made by a ``debian`` build; without it, an empty one."""
+    contents: tuple[Content, ...] = ()
+    links: tuple[Link, ...] = ()
+    folders: tuple[str, ...] = ()
+    """Empty folders, mode 1777."""
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = {}
+    user: str = ""
+    workdir: str = "/"
+
+
+class ImageSpec(Model):
+    """A container image under its upstream name."""
+
+    reference: str
+    """``registry/repository:tag``."""
+    source: ImageBuild | None = None
+    upstream: bool = True
+    """The image is published under ``reference``."""
+
+
+class GoBuild(Model):
+    """Binaries, files and folders from one Go module."""
+
+    kind: Literal["go"]
+    id: Name
+    module: str
+    version: str
+    own_module: str = ""
+    """Folder under ``catalog/gomod`` with the ``go.mod`` and ``go.sum`` to build
+    by. Empty: the build runs in the module's own folder, by its own ``go.sum``."""
+    packages: Mapping[Name, str] = {}
+    """Output by name: package path. With ``own_module`` an absolute one, else ``./…``."""
+    tags: tuple[str, ...] = ()
+    output_tags: Mapping[Name, tuple[str, ...]] = {}
+    """Further build tags for single outputs."""
+    ldflags: tuple[str, ...] = ()
+    """Besides ``-s -w``."""
+    flags: tuple[str, ...] = ()
+    """Further flags of ``go build``."""
+    cgo: bool = False
+    debian_needs: tuple[str, ...] = ()
+    """Debian packages that must be on the building machine."""
+    files: Mapping[Name, str] = {}
+    """Output by name: a file of the module."""
+    trees: Mapping[Name, str] = {}
+    """Output by name: a folder of the module."""
+    charts: Mapping[Name, str] = {}
+    """Output by name: a folder of the module that is a Helm chart, packed."""
+    disk: int = Field(gt=0)
+    """Free disk needed while building, in MiB (measured)."""
+    memory: int = Field(gt=0)
+    """Memory needed while building, in MiB (measured)."""
+    minutes: float = Field(gt=0)
+    """Wall time on two cores (measured), for the order and the progress only."""
+
+
+class CBuild(Model):
+    """One static binary from a C file of a Go module."""
+
+    kind: Literal["c"]
+    id: Name
+    module: str
+    version: str
+    path: str
+    output: Name
+    flags: tuple[str, ...] = ()
+    debian_needs: tuple[str, ...] = ("gcc", "libc6-dev")
+    disk: int = 16
+    memory: int = 64
+    minutes: float = 0.1
+
+
+class DebianBuild(Model):
+    """A root file system, or single files of it, from Debian's own packages."""
+
+    kind: Literal["debian"]
+    id: Name
+    suite: str
+    packages: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    """Paths that dpkg does not unpack (patterns)."""
+    remove: tuple[str, ...] = ()
+    """Paths removed at the end (shell patterns)."""
+    links: tuple[Link, ...] = ()
+    tree: Name | None = None
+    """Output that is the whole root file system."""
+    files: Mapping[Name, str] = {}
+    """Output by name: a file of the root file system."""
+    debian_needs: tuple[str, ...] = ("mmdebstrap",)
+    disk: int = Field(gt=0)
+    memory: int = 256
+    minutes: float = Field(gt=0)
+
+
+Build = Annotated[GoBuild | CBuild | DebianBuild, Field(discriminator="kind")]
+
+
+class Release(Model):
+    """One version of a component: what differs from release to release."""
+
+    version: str
+    kubernetes: tuple[str, ...] = ()
+    """Kubernetes minors (``"1.36"``) it goes with; empty: any."""
+    values: Mapping[str, str] = {}
+    """Values of the component's own placeholders."""
+    modules: Mapping[str, str] = {}
+    """``h1:`` checksum by ``module@version``, as the Go checksum database has it."""
+    sha256: Mapping[Name, Mapping[Architecture, Sha256]] = {}
+    """Published checksum by download and architecture."""
+    checksums_from: str = ""
+    """Where the published checksums stand."""
+    digests: Mapping[str, Digest] = {}
+    """Published digest by image reference (with placeholders filled)."""
+
+
+class Component(Model):
+    """Everything the catalog says of one component."""
+
+    name: Name
+    about: str
+    home: str
+    license: str
+    downloads: Mapping[Name, str] = {}
+    """Published files: URL by name."""
+    files: tuple[FileSpec, ...] = ()
+    images: tuple[ImageSpec, ...] = ()
+    builds: tuple[Build, ...] = ()
+    releases: tuple[Release, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Component:
+        builds = {build.id: outputs_of(build) for build in self.builds}
+        used: list[FromBuild] = [file.source for file in self.files if file.source]
+        for image in self.images:
+            if image.source is not None:
+                used += image.source.contents
+                used += [image.source.base] if image.source.base else []
+        for wanted in used:
+            if wanted.output not in builds.get(wanted.build, ()):
+                raise ValueError(f"no build {wanted.build!r} has an output {wanted.output!r}")
+        for file in self.files:
+            if file.upstream is not None and file.upstream.download not in self.downloads:
+                raise ValueError(f"no download {file.upstream.download!r}")
+        return self
+
+
+def outputs_of(build: GoBuild | CBuild | DebianBuild) -> tuple[str, ...]:
+    """Names of what a build makes."""
+    match build:
+        case GoBuild():
+            return (*build.packages, *build.files, *build.trees, *build.charts)
+        case CBuild():
+            return (build.output,)
+        case DebianBuild():
+            return ((build.tree,) if build.tree else ()) + tuple(build.files)
+
+
+class Selected(Model):
+    """One component at one version, placeholders filled for one architecture."""
+
+    component: Name
+    version: str
+    about: str
+    home: str
+    license: str
+    architecture: Architecture
+    downloads: Mapping[Name, str]
+    files: tuple[FileSpec, ...]
+    images: tuple[ImageSpec, ...]
+    builds: tuple[Build, ...]
+    modules: Mapping[str, str]
+    sha256: Mapping[Name, Sha256]
+    """Published checksum by download, for this architecture."""
+    checksums_from: str
+    digests: Mapping[str, Digest]
+
+
+class Selection(Model):
+    """One release of every component, for one Kubernetes version and architecture."""
+
+    kubernetes: str
+    architecture: Architecture
+    components: tuple[Selected, ...]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version by component."""
+        return {chosen.component: chosen.version for chosen in self.components}
+
+
+class Catalog(Model):
+    """All components."""
+
+    components: tuple[Component, ...]
+
+    @classmethod
+    def load(cls, folder: Path = _FOLDER) -> Catalog:
+        """Read every component file in ``folder``.
+
+        Raises
+        ------
+        BundleError
+            A file is not YAML, or not a component as described here.
+        """
+        return cls(components=tuple(_component(path) for path in sorted(folder.glob("*.yaml"))))
+
+    def component(self, name: str) -> Component:
+        """The component called ``name``.
+
+        Raises
+        ------
+        BundleError
+            There is none.
+        """
+        for component in self.components:
+            if component.name == name:
+                return component
+        raise BundleError(
+            "the catalog has no such component",
+            found=name,
+            wanted=", ".join(component.name for component in self.components),
+        )
+
+    def kubernetes_versions(self) -> tuple[str, ...]:
+        """Versions of Kubernetes, oldest first."""
+        releases = self.component("kubernetes").releases
+        return tuple(sorted((release.version for release in releases), key=version_key))
+
+    def select(self, kubernetes: str, architecture: Architecture) -> Selection:
+        """The newest release of every component that goes with ``kubernetes``.
+
+        Raises
+        ------
+        BundleError
+            The catalog does not have this Kubernetes version, or a component
+            has no release for it.
+        """
+        known = self.kubernetes_versions()
+        if kubernetes not in known:
+            raise BundleError(
+                "the catalog does not have this Kubernetes version",
+                found=kubernetes,
+                wanted=", ".join(known),
+                fix=f"choose one of them: provision bundle build --kubernetes {known[-1]}",
+            )
+        return Selection(
+            kubernetes=kubernetes,
+            architecture=architecture,
+            components=tuple(
+                _fill(component, _release(component, kubernetes), architecture)
+                for component in self.components
+            ),
+        )
+
+
+@cache
+def catalog() -> Catalog:
+    """The catalog that the project ships."""
+    return Catalog.load()
+
+
+def default_kubernetes_version() -> str:
+    """The Kubernetes version that a new site gets."""
+    settings = yaml.safe_load((_FOLDER / "default" / "kubernetes.yaml").read_text())
+    return str(settings["version"])
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Sort key: the numbers of a version, in order."""
+    return tuple(int(number) for number in re.findall(r"\d+", version))
+
+
+def minor(version: str) -> str:
+    """``1.36`` of ``1.36.3``."""
+    return ".".join(version.split(".")[:2])
+
+
+def _release(component: Component, kubernetes: str) -> Release:
+    if component.name == "kubernetes":
+        return next(one for one in component.releases if one.version == kubernetes)
+    fitting = [
+        release
+        for release in component.releases
+        if not release.kubernetes or minor(kubernetes) in release.kubernetes
+    ]
+    if not fitting:
+        raise BundleError(
+            f"no release of {component.name} goes with this Kubernetes version",
+            where=f"catalog/{component.name}.yaml",
+            found=f"Kubernetes {kubernetes}",
+            wanted=", ".join(sorted({k for one in component.releases for k in one.kubernetes})),
+        )
+    return max(fitting, key=lambda release: version_key(release.version))
+
+
+def _fill(component: Component, release: Release, architecture: Architecture) -> Selected:
+    values = {
+        "version": release.version,
+        "architecture": architecture,
+        # The triplet in Debian's library folders.
+        "triplet": {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[architecture],
+        **release.values,
+    }
+    return Selected(
+        component=component.name,
+        version=release.version,
+        about=component.about,
+        home=component.home,
+        license=component.license,
+        architecture=architecture,
+        modules=release.modules,
+        sha256={
+            name: by_architecture[architecture]
+            for name, by_architecture in release.sha256.items()
+            if architecture in by_architecture
+        },
+        checksums_from=_filled(release.checksums_from, values),
+        digests=release.digests,
+        **_filled(
+            component.model_dump(include={"downloads", "files", "images", "builds"}), values
+        ),
+    )
+
+
+def _filled(value: Any, values: Mapping[str, str]) -> Any:
+    """``value`` with ``{name}`` replaced in every string."""
+    if isinstance(value, str):
+        return re.sub(r"\{([a-z_]+)\}", lambda match: values[match[1]], value)
+    if isinstance(value, Mapping):
+        return {_filled(key, values): _filled(item, values) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(_filled(item, values) for item in value)
+    return value
+
+
+def _component(path: Path) -> Component:
+    try:
+        return Component.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise BundleError(
+            "this catalog file cannot be used", where=str(path), found=str(error)
+        ) from error

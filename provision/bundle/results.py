@@ -1,0 +1,84 @@
+"""What a finished build step left, kept so that it need not be done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from provision.bundle.catalog import Model, Sha256
+from provision.bundle.store import Blob, BlobStore, write_atomically
+
+
+class Output(Model):
+    """One thing a step made."""
+
+    sha256: Sha256
+    size: int
+    kind: Literal["file", "tree"] = "file"
+    """A tree is a tar archive of a folder."""
+    mode: int = 0o755
+
+    @property
+    def blob(self) -> Blob:
+        """Its bytes."""
+        return Blob(self.sha256, self.size)
+
+
+class Ingredient(Model):
+    """Something that went into an output: a Go module or a Debian package."""
+
+    kind: Literal["go", "deb"]
+    name: str
+    version: str
+    checksum: str = ""
+    """``h1:`` checksum of a Go module."""
+
+
+class Result(Model):
+    """What a step made, and of what."""
+
+    outputs: Mapping[str, Output]
+    ingredients: Mapping[str, tuple[Ingredient, ...]] = {}
+    """By output."""
+    seconds: float = 0
+    """Wall time the step took when it was really done."""
+
+
+class Results:
+    """Results of steps by the digest of their recipe.
+
+    A result whose bytes are gone from the store counts as not there.
+    """
+
+    def __init__(self, folder: Path, store: BlobStore) -> None:
+        self.folder = folder
+        self.store = store
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, key: str) -> Path:
+        """Where the result of the recipe ``key`` lies, or would."""
+        return self.folder / f"{key}.json"
+
+    def read(self, key: str) -> Result | None:
+        """The result of the recipe ``key``, when all its bytes are there and right."""
+        try:
+            result = Result.model_validate_json(self.path(key).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+        intact = all(self.store.intact(output.blob) for output in result.outputs.values())
+        return result if intact else None
+
+    def write(self, key: str, result: Result) -> None:
+        """Keep ``result``; its bytes must be in the store already."""
+        write_atomically(self.path(key), result.model_dump_json(indent=1).encode())
+
+
+def recipe_key(**recipe: Any) -> str:
+    """Digest of everything that decides what a step makes."""
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
