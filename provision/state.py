@@ -72,6 +72,8 @@ class _File(_Entry):
     """Command that must accept the new file, ``%s`` in its place."""
     restart: tuple[str, ...] = ()
     """Units to restart when the file changes."""
+    restore: bool = False
+    """Put back what stood here before when the role is removed."""
 
 
 class _Unit(_Named):
@@ -123,6 +125,7 @@ class File:
     name: str | None = None
     validate: str | None = None
     restart: tuple[str, ...] = ()
+    restore: bool = False
 
 
 @dataclass(frozen=True)

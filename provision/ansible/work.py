@@ -12,11 +12,25 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
+from provision.facts import Query, query_for
 from provision.state import DesiredState, Difference, File, Unit, differences
 
 Contents = Callable[[File], Mapping[str, Any]]
 """Where a file's bytes come from: ``{"content": base64}`` or ``{"urls": [...]}``."""
+
+GONE = ("absent", "as it was before")
+ORIGINALS = "/var/lib/provision/originals"
+"""Where a machine keeps what stood in the place of files that are to be restored."""
+
+
+def state_query(desired: DesiredState, *, texts: bool) -> Query:
+    """What to read so that the work, its reverse and, with ``texts``, its diff can be told."""
+    rendered = frozenset(file.path for file in desired.files if file.content is not None)
+    return query_for(desired) | Query(
+        texts=rendered if texts else frozenset(), globs=frozenset({f"{ORIGINALS}/*"})
+    )
 
 
 def changes(desired: DesiredState, observed: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -62,7 +76,17 @@ def withdrawal(
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """What has to be done to take the role's state off the machine, and its description."""
     units = [unit.name for unit in desired.units if _is_up(observed["units"][unit.name])]
-    files = [file.path for file in desired.files if observed["files"][file.path] is not None]
+    there = [file for file in desired.files if observed["files"][file.path] is not None]
+    files = [file.path for file in there if not file.restore]
+    originals = observed["globs"][f"{ORIGINALS}/*"]
+    restored = [
+        file.path
+        for file in desired.files
+        if file.restore
+        and any(
+            f"{ORIGINALS}/{quote(file.path, safe='')}{end}" in originals for end in ("", ".none")
+        )
+    ]
     directories = [
         directory.path
         for directory in desired.directories
@@ -72,6 +96,7 @@ def withdrawal(
     described = [
         *(Difference("unit", name, observed["units"][name]["state"], "absent") for name in units),
         *(Difference("file", path, "present", "absent") for path in files),
+        *(Difference("file", path, "replaced", "as it was before") for path in restored),
         *(Difference("package", name, "installed", "purged") for name in packages),
     ]
     work = {
@@ -80,6 +105,7 @@ def withdrawal(
         # All of them: a unit that is down already may still be in systemd's list of failed ones.
         "units": [unit.name for unit in reversed(desired.units)],
         "files": files,
+        "originals": restored,
         "directories": directories,
         "packages": packages,
     }
@@ -104,7 +130,7 @@ def diff(
             others[-1] += change["wanted"] + "\n"
             continue
         before = texts.get(file.path) or ""
-        after = (file.content or "") if change["wanted"] != "absent" else ""
+        after = (file.content or "") if change["wanted"] not in GONE else ""
         shown.append({"prepared": _unified(file.path, before, after)})
     return [*shown, {"prepared": "".join(others)}] if others else shown
 
@@ -147,6 +173,7 @@ def _file(file: File, contents: Contents) -> dict[str, Any]:
         "sha256": file.sha256,
         "validate": file.validate,
         "secret": file.source == "secret",
+        "restore": file.restore,
         **contents(file),
     }
 

@@ -19,6 +19,7 @@ def wanted(
         **mine,
         "sha256": hashlib.sha256(content).hexdigest(),
         "validate": None,
+        "restore": False,
         "secret": False,
         **encoded(content),
         **other,

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from provision.ansible.work import apply_work, changes, diff, encoded, withdrawal
+from provision.ansible.work import ORIGINALS, apply_work, changes, diff, encoded, withdrawal
 from provision.state import DesiredState, Directory, File, Unit
 
 CONTENT = "port 7777\n"
@@ -58,6 +59,7 @@ def as_wanted() -> dict[str, Any]:
         },
         "units": {"demo.service": dict(RUNNING)},
         "texts": {FILE.path: CONTENT},
+        "globs": {f"{ORIGINALS}/*": []},
     }
 
 
@@ -165,6 +167,25 @@ def test_withdrawal_with_purge_takes_the_packages_too() -> None:
 def test_withdrawal_from_a_virgin_machine_changes_nothing() -> None:
     _, listed = withdrawal("demo", DESIRED, virgin(), purge=True)
     assert listed == []
+
+
+HOSTS = replace(FILE, path="/etc/hosts", restore=True)
+ONLY_HOSTS = DesiredState(files=(HOSTS,))
+
+
+@pytest.mark.parametrize("record", ["%2Fetc%2Fhosts", "%2Fetc%2Fhosts.none"])
+def test_withdrawal_puts_back_what_the_role_replaced(record: str) -> None:
+    observed = {**as_wanted(), "files": {HOSTS.path: there(HOSTS)}, "units": {}, "packages": {}}
+    observed["globs"] = {f"{ORIGINALS}/*": [f"{ORIGINALS}/{record}"]}
+    work, listed = withdrawal("demo", ONLY_HOSTS, observed, purge=False)
+    assert work["originals"] == ["/etc/hosts"]
+    assert work["files"] == []
+    assert [item["wanted"] for item in listed] == ["as it was before"]
+
+
+def test_withdrawal_leaves_a_file_that_the_role_never_replaced() -> None:
+    observed = {**as_wanted(), "files": {HOSTS.path: there(HOSTS)}, "units": {}, "packages": {}}
+    assert withdrawal("demo", ONLY_HOSTS, observed, purge=False)[1] == []
 
 
 @pytest.mark.parametrize("observed", [virgin(), as_wanted()])

@@ -19,9 +19,8 @@ from ansible.plugins.action import ActionBase
 from jinja2 import TemplateError
 
 from provision.ansible.sources import Sources
-from provision.ansible.work import apply_work, changes, diff, withdrawal
+from provision.ansible.work import apply_work, changes, diff, state_query, withdrawal
 from provision.errors import OperatorError
-from provision.facts import Query, query_for
 from provision.state import DesiredState, desired_state
 
 ARGUMENTS = {
@@ -83,10 +82,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         return result
 
     def _observe(self, desired: DesiredState, variables: Mapping[str, Any]) -> Mapping[str, Any]:
-        query = query_for(desired)
-        if self._task.diff:
-            texts = (file.path for file in desired.files if file.content is not None)
-            query |= Query(texts=frozenset(texts))
+        query = state_query(desired, texts=self._task.diff)
         order = json.dumps({"query": query.as_dict()})
         observed: Mapping[str, Any] = self._call({"order": order}, variables)["observed"]
         return observed

@@ -85,7 +85,7 @@ def remove_if_empty(path: str) -> bool:
 
 
 def holds_unit(path: str) -> bool:
-    """Whether systemd reads ``path`` as a unit or part of one."""
+    """Whether systemd reads ``path`` when its definitions are loaded anew."""
     return path.startswith(UNIT_FOLDERS)
 
 

@@ -15,8 +15,9 @@ The work is plain data that the controller derived from the differences:
 ``directories``, ``permissions``
     Mappings with ``path``, ``mode``, ``owner``, ``group``.
 ``files``
-    The same with ``sha256``, ``validate``, ``secret`` (whether the content is one), and
-    either ``content`` (base64) or ``urls`` (depots).
+    The same with ``sha256``, ``validate``, ``secret`` (whether the content is one),
+    ``restore`` (whether what stands there is kept for the role's removal), and either
+    ``content`` (base64) or ``urls`` (depots).
 ``units``
     ``name``, ``enabled``, ``active``; None where nothing is to be changed.
 ``digests``
@@ -30,7 +31,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import files, kernel, packages, permissions, units
+from . import files, kernel, originals, packages, permissions, units
 from .marks import Marks, locked
 from .reader import fingerprint
 
@@ -56,6 +57,8 @@ def apply(work: Work) -> list[str]:
         for directory in work["directories"]:
             permissions.make_directory(directory)
         for file in work["files"]:
+            if file["restore"]:
+                originals.keep(file["path"])
             files.place(file)
         for entry in work["permissions"]:
             permissions.set_permissions(entry["path"], entry)
@@ -69,14 +72,20 @@ def apply(work: Work) -> list[str]:
 
 
 def withdraw(work: Work) -> None:
-    """Take away what the role keeps: ``units``, ``files``, ``directories``, ``packages``."""
+    """Take away what the role keeps.
+
+    The work names ``units``, ``files``, ``directories`` and ``packages`` to take away, and
+    as ``originals`` the files to put back.
+    """
     marks = Marks(work["role"])
     with locked(work["role"]):
         for name in work["units"]:
-            units.retire(name)
             marks.clear(name)
+            units.retire(name)
         for path in work["files"]:
             files.remove(path)
+        for path in work["originals"]:
+            originals.put_back(path)
         for path in sorted(work["directories"], key=len, reverse=True):
             files.remove_if_empty(path)
         if any(files.holds_unit(path) for path in work["files"]):
@@ -86,7 +95,7 @@ def withdraw(work: Work) -> None:
         marks.forget()
         if work["packages"]:
             packages.purge(work["packages"])
-        for folder in (marks.pending, marks.digests.parent, marks.state):
+        for folder in (marks.pending, marks.digests.parent, originals.FOLDER, marks.state):
             files.remove_if_empty(str(folder))
 
 
