@@ -77,13 +77,8 @@ def program(main: str) -> str:
     sources = dict.fromkeys(_PACKAGES, "")
     for name in _MODULES:
         sources[name] = here.joinpath(*name.split(".")).with_suffix(".py").read_text("utf-8")
-    # A future import must stand first, so boot.py's own is the first line of it all.
     boot = Path(__file__).with_name("onmachine").joinpath("boot.py").read_text("utf-8")
-    text = (
-        "from __future__ import annotations\n"
-        f"SOURCES = {sources!r}\nMAIN = {main!r}\n"
-        + boot.replace("from __future__ import annotations\n", "", 1)
-    )
+    text = f"{boot}\nstart({sources!r}, {main!r})\n"
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 

@@ -17,8 +17,8 @@ import stat
 import subprocess
 import sys
 import time
-from pathlib import Path
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 STATE = Path("/var/lib/provision")
@@ -73,12 +73,16 @@ def answer(query: dict[str, Any]) -> dict[str, Any]:
 def _known_digests() -> dict[str, list[Any]]:
     known: dict[str, list[Any]] = {}
     for path in sorted((STATE / "digests").glob("*.json")):
-        try:
-            known.update(json.loads(path.read_bytes()))
-        except ValueError:
-            # A torn file only costs the time of hashing again.
-            continue
+        known.update(_digests_in(path))
     return known
+
+
+def _digests_in(path: Path) -> dict[str, list[Any]]:
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError):
+        # A torn or vanished file only costs the time of hashing again.
+        return {}
 
 
 def _file(path: str, digests: dict[str, list[Any]]) -> dict[str, Any] | None:
@@ -129,7 +133,7 @@ def _sha256(path: str, status: os.stat_result, known: list[Any] | None) -> str:
             digest.update(block)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _user(number: int) -> str:
     import pwd
 
@@ -139,7 +143,7 @@ def _user(number: int) -> str:
         return str(number)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _group(number: int) -> str:
     import grp
 
@@ -213,7 +217,7 @@ def module_available(name: str) -> bool:
     return module_loaded(name) or name.replace("-", "_") in _modules_file("modules.dep")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _modules_file(name: str) -> frozenset[str]:
     try:
         text = Path("/lib/modules", platform.release(), name).read_text("utf-8")
@@ -223,7 +227,7 @@ def _modules_file(name: str) -> frozenset[str]:
     return frozenset(Path(path).name.partition(".")[0].replace("-", "_") for path in paths)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def kernel_config() -> dict[str, str]:
     """The kernel's build options without ``CONFIG_``; empty where the kernel does not tell."""
     for path in (Path("/proc/config.gz"), Path(f"/boot/config-{platform.release()}")):

@@ -10,9 +10,9 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from collections.abc import Iterator
 from typing import Any, Union
 
 from provision.adapters.reader import run
@@ -95,8 +95,8 @@ def _route_mtu(address: str) -> int:
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((address, 9))
         if six:
-            return probe.getsockopt(socket.IPPROTO_IPV6, _IPV6_MTU)
-        return probe.getsockopt(socket.IPPROTO_IP, _IP_MTU)
+            return int(probe.getsockopt(socket.IPPROTO_IPV6, _IPV6_MTU))
+        return int(probe.getsockopt(socket.IPPROTO_IP, _IP_MTU))
 
 
 def _ping(address: str, size: int = 64) -> bool:
@@ -131,7 +131,7 @@ def _ping(address: str, size: int = 64) -> bool:
 
 def _checksum(data: bytes) -> int:
     data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -240,7 +240,7 @@ def _address(text: str) -> str:
     return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
-def _holders(inodes: "set[str]") -> dict[str, tuple[int, str]]:
+def _holders(inodes: set[str]) -> dict[str, tuple[int, str]]:
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     found: dict[str, tuple[int, str]] = {}
     for process in os.listdir("/proc"):  # noqa: PTH208 - names suffice

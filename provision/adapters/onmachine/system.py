@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from pathlib import Path
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from provision.adapters.onmachine.kernel import cgroup_version, kernel
@@ -111,7 +111,7 @@ def _swap() -> list[dict[str, Any]]:
     return [{"name": fields[0], "bytes": int(fields[2]) * 1024} for fields in entries]
 
 
-def _matching(patterns: "tuple[str, ...]") -> Iterator[Path]:
+def _matching(patterns: tuple[str, ...]) -> Iterator[Path]:
     for pattern in patterns:
         yield from sorted(Path("/").glob(pattern.lstrip("/")))
 

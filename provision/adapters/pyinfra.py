@@ -1,0 +1,244 @@
+"""Reads machines through pyinfra, which works in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from itertools import count
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock, Thread
+from types import TracebackType
+from typing import IO, Any, Self
+
+from provision.adapters import payload
+from provision.adapters.connection import Connections
+from provision.adapters.failures import Kind, explain
+from provision.adapters.hostkeys import Ask, UnknownHostKey
+from provision.adapters.sitelock import HeldLock, hold_site
+from provision.errors import OperatorError
+from provision.facts import MachineFacts, Query
+from provision.observe import Holder
+from provision.site import SecretRef, Site
+
+READ_SECONDS = 60.0
+"""How long one machine may take to answer once it is connected."""
+
+_ENVIRONMENT = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "SSH_AUTH_SOCK", "TZ", "USER")
+"""All that the worker inherits: what SSH needs to find keys and agent."""
+
+Reply = dict[str, Any]
+
+
+class PyinfraMachines:
+    """The machines of a site.
+
+    The worker starts with the object, in the background; connections open with
+    the first request and stay open until :meth:`close`. Any thread may use it.
+
+    Parameters
+    ----------
+    site
+        The site.
+    connections
+        How its machines are reached.
+    sudo_password
+        Reveals the secret that ``connection.sudo_password`` refers to; called once
+        a machine that has one, before the first request.
+    ask
+        Asks about an unknown host key; without it, unknown keys are refused.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        connections: Connections,
+        *,
+        sudo_password: Callable[[SecretRef], str] | None = None,
+        ask: Ask | None = None,
+    ) -> None:
+        self.site = site
+        self.connections = connections
+        self.sudo_password = sudo_password
+        self.ask = ask
+        self._numbers = count(1)
+        self._waiting: dict[int, SimpleQueue[Reply]] = {}
+        self._writing = Lock()
+        self._starting = Lock()
+        self._asking = Lock()
+        self._refused: set[str] = set()
+        self._with_password: set[str] | None = None
+        self._process = _start()
+        self._requests, self._replies = _pipes(self._process)
+        Thread(target=self._listen, name="pyinfra replies", daemon=True).start()
+
+    def read(self, queries: Mapping[str, Query]) -> dict[str, MachineFacts]:
+        """Answer every query, in the order asked; all machines at the same time."""
+        running = {
+            host: self._run(host, payload.READER, json.dumps(query.as_dict()))
+            for host, query in queries.items()
+        }
+        found = {}
+        for host, query in queries.items():
+            reply = running[host].get()
+            if self._trusted_now(host, reply):
+                reply = self._run(host, payload.READER, json.dumps(query.as_dict())).get()
+            found[host] = self._facts(host, reply)
+        return found
+
+    def lock(self, holder: Holder) -> HeldLock:
+        """Take the site's lock on its control-plane machines.
+
+        Raises
+        ------
+        LockedError
+            Another run holds it; the error names that one.
+        UnreachableError
+            Most of the control-plane machines do not answer.
+        """
+        return hold_site(self, self.site, holder)
+
+    def close(self) -> None:
+        """End the connections, and every lock held through them."""
+        self._requests.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def hold(self, host: str, request: Mapping[str, Any]) -> tuple[int, SimpleQueue[Reply]]:
+        """Start the lock's process on ``host``; its number, and where its replies come."""
+        return self._send(
+            {"do": "hold", "host": host, **self._order(host, payload.HOLD, json.dumps(request))}
+        )
+
+    def release(self, number: int) -> None:
+        """End a process started by :meth:`hold`."""
+        self._write({"do": "release", "id": number})
+
+    def explain(self, host: str, reply: Reply) -> OperatorError:
+        """The operator's error for a reply with ``error``."""
+        return explain(self.site, host, reply["error"])
+
+    def _run(self, host: str, main: str, request: str) -> SimpleQueue[Reply]:
+        order = self._order(host, main, request)
+        return self._send({"do": "run", "host": host, "seconds": READ_SECONDS, **order})[1]
+
+    def _order(self, host: str, main: str, request: str) -> dict[str, Any]:
+        with_password = host in self._introduce()
+        command = payload.command(with_password=with_password)
+        return {"command": command, "lines": payload.stdin(main, request)}
+
+    def _introduce(self) -> set[str]:
+        """Tell the worker about the machines, once; the names of those with a sudo password."""
+        with self._starting:
+            if self._with_password is None:
+                passwords = {host: self._password(host) for host in self.site.hosts}
+                machines = {
+                    host: {"data": self.connections.pyinfra_data(host), "password": password}
+                    for host, password in passwords.items()
+                }
+                self._write({"do": "machines", "machines": machines})
+                self._with_password = {host for host, text in passwords.items() if text is not None}
+            return self._with_password
+
+    def _password(self, host: str) -> str | None:
+        reference = self.site.connection_of(host).sudo_password
+        if reference is None or self.sudo_password is None:
+            return None
+        return self.sudo_password(reference)
+
+    def _send(self, request: Mapping[str, Any]) -> tuple[int, SimpleQueue[Reply]]:
+        number = next(self._numbers)
+        replies: SimpleQueue[Reply] = SimpleQueue()
+        self._waiting[number] = replies
+        self._write({"id": number, **request})
+        return number, replies
+
+    def _write(self, request: Mapping[str, Any]) -> None:
+        line = json.dumps(request).encode() + b"\n"
+        with self._writing:
+            self._requests.write(line)
+            self._requests.flush()
+
+    def _listen(self) -> None:
+        for line in self._replies:
+            reply = json.loads(line)
+            self._waiting[reply["id"]].put(reply)
+        gone = {"kind": Kind.COMMAND, "text": "the process that reads machines ended"}
+        for replies in list(self._waiting.values()):
+            replies.put({"error": gone})
+
+    def _trusted_now(self, host: str, reply: Reply) -> bool:
+        """Whether the operator came to trust the key that the machine showed."""
+        error = reply.get("error", {})
+        if error.get("kind") != Kind.KEY_UNKNOWN or self.ask is None:
+            return False
+        key = UnknownHostKey.from_reply(host, error)
+        with self._asking:
+            if key.name in self._refused:
+                return False
+            if key.pinned():
+                # A jump host that another machine's connection asked about already.
+                return True
+            if not self.ask(key):
+                self._refused.add(key.name)
+                return False
+            key.pin()
+            self._write({"do": "forget keys"})
+            return True
+
+    def _facts(self, host: str, reply: Reply) -> MachineFacts:
+        if "error" in reply:
+            return MachineFacts(host, error=self.explain(host, reply))
+        observed = json.loads(reply["output"])
+        observed["clock"] = _against_ours(observed["clock"], reply)
+        return MachineFacts(host, observed)
+
+
+def _against_ours(theirs: Mapping[str, float], reply: Mapping[str, float]) -> dict[str, float]:
+    """The machine's clock against the controller's, in seconds, as NTP reckons it.
+
+    ``uncertainty`` is half the time that was spent on the way: the true offset is
+    within that distance of ``offset``.
+    """
+    there, back = theirs["started"] - reply["sent"], theirs["finished"] - reply["received"]
+    way = (reply["received"] - reply["sent"]) - (theirs["finished"] - theirs["started"])
+    return {**theirs, "offset": (there + back) / 2, "uncertainty": max(way, 0.0) / 2}
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("the worker was started without pipes")
+    return process.stdin, process.stdout
+
+
+def _start() -> subprocess.Popen[bytes]:
+    """Start the worker; it ends when our end of its input closes, however we die.
+
+    It is a session of its own, so that Ctrl-C at the terminal reaches only us.
+    """
+    script = Path(__file__).with_name("pyinfra_worker.py")
+    return subprocess.Popen(
+        # -P: the folder of the script holds a pyinfra.py of ours.
+        [sys.executable, "-P", str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        start_new_session=True,
+    )

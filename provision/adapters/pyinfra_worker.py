@@ -1,0 +1,358 @@
+"""The process in which pyinfra talks to machines.
+
+pyinfra needs gevent's patched standard library, which nothing else in the program
+tolerates, so it has a process of its own: requests come as JSON lines on standard
+input, replies go as JSON lines to standard output. The process ends when its input
+does, and its connections, and the locks held through them, end with it.
+
+Requests: ``{"do": "machines", "machines": {name: {"data", "password"}}}`` once, then
+``{"do": "run", "id", "host", "command", "lines", "seconds"}``, ``{"do": "hold", "id",
+"host", "command", "lines"}``, ``{"do": "release", "id"}``, ``{"do": "forget keys"}``.
+Replies carry the request's ``id`` and either ``output``, ``lost`` or ``error`` with a
+``kind`` from :class:`provision.adapters.failures.Kind` and the fields it needs.
+"""
+
+# ruff: noqa: E402
+from __future__ import annotations
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import errno
+import getpass
+import json
+import logging
+import os
+import shlex
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import gevent
+from gevent.fileobject import FileObjectPosix
+from gevent.lock import BoundedSemaphore
+from paramiko import (
+    Agent,
+    AuthenticationException,
+    BadHostKeyException,
+    MissingHostKeyPolicy,
+    SSHException,
+)
+from paramiko.ssh_exception import NoValidConnectionsError
+from pyinfra.api import Config, Inventory, State
+from pyinfra.api.exceptions import ConnectError, PyinfraError
+from pyinfra.connectors.ssh_util import load_key_with_certificate
+from pyinfra.connectors.sshuserclient import SSHClient
+from pyinfra.connectors.sshuserclient.client import get_host_keys
+
+CONNECT_SECONDS = 10
+"""For one TCP connection; pyinfra's CONNECT_TIMEOUT."""
+
+WHOLE_CONNECT_SECONDS = 30
+"""For a connection with its jump host, greeting and authentication."""
+
+HEARTBEAT_SECONDS = 5
+"""How often a held lock is told that we are still there."""
+
+
+class FailureError(Exception):
+    """A machine's fault, to be told to the controller."""
+
+    def __init__(self, kind: str, **fields: Any) -> None:
+        super().__init__(kind)
+        self.reply = {"kind": kind, **fields}
+
+
+class UnknownKeyError(Exception):
+    """Carries the host key that a machine showed."""
+
+    def __init__(self, name: str, key: Any, file: str) -> None:
+        super().__init__(name)
+        self.reply = {
+            "name": name,
+            "type": key.get_name(),
+            "key": key.get_base64(),
+            "file": file,
+        }
+
+
+class _Show(MissingHostKeyPolicy):
+    """Hands an unknown key over instead of judging it."""
+
+    def missing_host_key(self, client: Any, hostname: str, key: Any) -> NoReturn:
+        file = client._host_keys_filename  # noqa: SLF001 - paramiko has no public name for it
+        raise UnknownKeyError(hostname, key, file)
+
+
+class _Looking(SSHClient):
+    """Connects as pyinfra does, by the same configuration, but only to see the key."""
+
+    def set_missing_host_key_policy(self, policy: Any) -> None:
+        super().set_missing_host_key_policy(_Show())
+
+
+class Machine:
+    """One machine and its connection, opened when first needed and kept."""
+
+    def __init__(self, host: Any, password: str | None) -> None:
+        self.host = host
+        self.password = password
+        self.connecting = BoundedSemaphore()
+
+    def connect(self) -> bool:
+        """Open the connection; False where it was open already."""
+        with self.connecting:
+            if self.host.connected and self._alive():
+                return False
+            self.close()
+            try:
+                with gevent.Timeout(WHOLE_CONNECT_SECONDS, TimeoutError("timed out")):
+                    self.host.connect(show_errors=False, raise_exceptions=True)
+            except ConnectError as error:
+                raise self._failure(error.__context__ or error) from error
+            except (PyinfraError, SSHException, OSError, EOFError) as error:
+                raise self._failure(error) from error
+            self._notice_death()
+            return True
+
+    def close(self) -> None:
+        """Drop the connection; pyinfra's own disconnect leaves the transport open."""
+        if self.host.connector.client is not None:
+            self.host.connector.client.close()
+        self.host.connected = False
+
+    def _alive(self) -> bool:
+        transport = self.host.connector.client.get_transport()
+        return transport is not None and transport.is_active()
+
+    def _notice_death(self) -> None:
+        """Let the kernel end the connection when the machine vanishes without a word."""
+        sock = self.host.connector.client.get_transport().sock
+        if isinstance(sock, socket.socket):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000)
+
+    def run(self, command: str, lines: list[str], seconds: float) -> dict[str, Any]:
+        """Run ``command`` with ``lines`` as its input; once more on a connection gone stale."""
+        fresh = self.connect()
+        try:
+            return self._run(command, lines, seconds)
+        except (SSHException, EOFError, OSError) as error:
+            self.close()
+            if fresh or isinstance(error, TimeoutError):
+                raise self._failure(error) from error
+        self.connect()
+        try:
+            return self._run(command, lines, seconds)
+        except (SSHException, EOFError, OSError) as error:
+            self.close()
+            raise self._failure(error) from error
+
+    def _run(self, command: str, lines: list[str], seconds: float) -> dict[str, Any]:
+        sent = time.time()
+        with gevent.Timeout(seconds, TimeoutError(f"no answer within {seconds:g} s")):
+            done, output = self.host.run_shell_command(
+                command, _stdin=[*self._password(), *lines], _timeout=seconds
+            )
+        received = time.time()
+        if not done:
+            raise FailureError("command", text=_errors(output.stderr_lines))
+        return {"output": output.stdout, "sent": sent, "received": received}
+
+    def hold(self, command: str, lines: list[str]) -> tuple[Any, dict[str, Any]]:
+        """Start ``command`` and leave it running; its channel and its first line."""
+        self.connect()
+        try:
+            with gevent.Timeout(2 * CONNECT_SECONDS, TimeoutError("timed out")):
+                channel = self.host.connector.client.get_transport().open_session(
+                    timeout=CONNECT_SECONDS
+                )
+                channel.exec_command(shlex.join(["sh", "-c", command]))
+                text = "".join(f"{line}\n" for line in [*self._password(), *lines])
+                channel.sendall(text.encode())
+                first = channel.makefile("r").readline()
+                if not first:
+                    errors = channel.makefile_stderr("r").read().splitlines()
+                    raise FailureError("command", text=_errors(errors))
+        except (SSHException, EOFError, OSError) as error:
+            raise self._failure(error) from error
+        return channel, json.loads(first)
+
+    def _password(self) -> list[str]:
+        return [] if self.password is None else [self.password]
+
+    def _failure(self, error: BaseException) -> FailureError:
+        name = self.host.data.ssh_hostname
+        if isinstance(error, BadHostKeyException):
+            return FailureError(
+                "key changed",
+                name=error.hostname,
+                type=error.key.get_name(),
+                key=error.key.get_base64(),
+                file=self._known_hosts(),
+            )
+        if isinstance(error, SSHException) and str(error).startswith("StrictPolicy"):
+            return self._unknown(error)
+        if isinstance(error, AuthenticationException) or "authentication methods" in str(error):
+            return FailureError("login", name=name, user=self._user(), tried=self._tried())
+        if isinstance(error, PyinfraError) and not isinstance(error, ConnectError):
+            return FailureError("key file", text=str(error))
+        return FailureError("connect", name=name, text=_reason(error))
+
+    def _unknown(self, error: SSHException) -> FailureError:
+        """See which key the machine, or the jump host before it, shows."""
+        options = self.host.connector.make_paramiko_kwargs()
+        hostname = options.pop("hostname")
+        shown = str(error).partition("No host key for ")[2].partition(" found in")[0]
+        client = _Looking()
+        try:
+            if hostname not in shown:
+                # The jump host is the stranger: see its key directly.
+                address, _, port = shown.strip("[").partition("]:")
+                config = options["_pyinfra_ssh_config_file"]
+                client.connect(address, _pyinfra_ssh_config_file=config, port=int(port or 22))
+            else:
+                client.connect(hostname, **options)
+        except UnknownKeyError as seen:
+            return FailureError("key unknown", **seen.reply)
+        except (SSHException, OSError, EOFError) as other:
+            return FailureError("connect", name=hostname, text=_reason(other))
+        finally:
+            client.close()
+        return FailureError("connect", name=hostname, text=str(error))
+
+    def _known_hosts(self) -> str:
+        return str(getattr(self.host.connector.client, "_host_keys_filename", ""))
+
+    def _user(self) -> str:
+        config = getattr(self.host.connector.client, "_ssh_config", {})
+        return str(config.get("username") or getpass.getuser())
+
+    def _tried(self) -> list[str]:
+        """Names of the keys that were offered."""
+        own = self.host.data.get("ssh_key")
+        if own:
+            return [str(own)]
+        config = getattr(self.host.connector.client, "_ssh_config", {})
+        named = config.get("key_filename") or []
+        folder = Path.home() / ".ssh"
+        files = [
+            *map(Path, [named] if isinstance(named, str) else named),
+            *(folder / f"id_{kind}" for kind in ("rsa", "ecdsa", "ed25519")),
+        ]
+        agent = [f"{key.get_name()} of the agent" for key in Agent().get_keys()]
+        return [*dict.fromkeys(str(path) for path in files if path.exists()), *agent]
+
+
+def _leave_to_agent(data: dict[str, Any]) -> None:
+    """Drop a key that needs a passphrase: the agent may have it, and nobody can be asked here."""
+    try:
+        if "ssh_key" in data:
+            load_key_with_certificate(data["ssh_key"], allow_prompt=False)
+    except PyinfraError as error:
+        if "encrypted" in str(error):
+            del data["ssh_key"]
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, NoValidConnectionsError):
+        reasons = {_reason(one) for one in error.errors.values()}
+        return ", ".join(sorted(reasons))
+    if isinstance(error, TimeoutError) or getattr(error, "errno", None) == errno.ETIMEDOUT:
+        return str(error) if str(error).startswith("no answer") else "timed out"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or "the connection was closed"
+
+
+def _errors(lines: list[str]) -> str:
+    """What the machine said, without the mark that the command puts before each line."""
+    return "\n".join(line.rstrip("\n").removeprefix(": ") for line in lines)
+
+
+class Worker:
+    """Reads requests until there are no more."""
+
+    def __init__(self) -> None:
+        self.machines: dict[str, Machine] = {}
+        self.held: dict[int, Any] = {}
+        self.writing = BoundedSemaphore()
+        self.output = FileObjectPosix(sys.stdout.fileno(), "wb", close=False)
+
+    def serve(self) -> None:
+        """Work until standard input ends."""
+        for line in FileObjectPosix(sys.stdin.fileno(), "rb", close=False):
+            self._take(json.loads(line))
+
+    def _take(self, request: dict[str, Any]) -> None:
+        match request["do"]:
+            case "machines":
+                self._set_up(request["machines"])
+            case "run" | "hold":
+                gevent.spawn(self._answer, request)
+            case "release":
+                channel = self.held.pop(request["id"], None)
+                if channel is not None:
+                    channel.close()
+            case "forget keys":
+                get_host_keys.cache.clear()
+
+    def _set_up(self, machines: dict[str, Any]) -> None:
+        for it in machines.values():
+            _leave_to_agent(it["data"])
+        inventory = Inventory(([(name, it["data"]) for name, it in machines.items()], {}))
+        State(inventory, Config(CONNECT_TIMEOUT=CONNECT_SECONDS))
+        for name, it in machines.items():
+            self.machines[name] = Machine(inventory.get_host(name), it["password"])
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        machine = self.machines[request["host"]]
+        try:
+            if request["do"] == "run":
+                reply = machine.run(request["command"], request["lines"], request["seconds"])
+                self._reply(request, reply)
+            else:
+                channel, first = machine.hold(request["command"], request["lines"])
+                self.held[request["id"]] = channel
+                self._reply(request, {"output": first})
+                self._beat(request, channel)
+        except FailureError as failure:
+            self._reply(request, {"error": failure.reply})
+
+    def _beat(self, request: dict[str, Any], channel: Any) -> None:
+        """Keep a held lock awake until it is released, or say that it is lost."""
+        while request["id"] in self.held:
+            try:
+                channel.sendall(b"\n")
+            except OSError:
+                break
+            if channel.status_event.wait(HEARTBEAT_SECONDS):
+                break
+        if self.held.pop(request["id"], None) is not None:
+            channel.close()
+            self._reply(request, {"lost": True})
+
+    def _reply(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
+        with self.writing:
+            self.output.write(json.dumps({"id": request["id"], **reply}).encode() + b"\n")
+            self.output.flush()
+
+
+def main() -> None:
+    """Serve the process that started this one."""
+    for name in ("pyinfra", "paramiko"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+        logging.getLogger(name).propagate = False
+    Worker().serve()
+    # Connections and their threads end with the process; nothing is left to say.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
