@@ -9,14 +9,11 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provision.adapters.ansible import AnsibleRunner
 from provision.adapters.connection import Connections
-from provision.adapters.hostkeys import UnknownHostKey
-from provision.adapters.kubernetes import ClusterReader
 from provision.adapters.pyinfra import PyinfraMachines
-from provision.bundle.bundle import Bundle
 from provision.errors import ConfigError, SecretsError
 from provision.facts import ClusterFacts, Facts, Query
 from provision.inventory import ControllerPaths, machine_variables
@@ -26,6 +23,12 @@ from provision.plan import discover, settings_models
 from provision.reveal import reveal
 from provision.secrets import SecretStore
 from provision.site import LoadedSite, SecretRef, Site, load_site, site_model
+
+if TYPE_CHECKING:
+    from provision.adapters.hostkeys import UnknownHostKey
+    from provision.adapters.kubernetes import ClusterReader
+    from provision.bundle import Bundle
+    from provision.engine import GateKeeper
 
 SITE_FILE = "site.yaml"
 SITE_MARKER = "/var/lib/provision/site"
@@ -111,6 +114,8 @@ class Application:
         """Folder of the bundle that the site uses."""
         if self.site.bundle.path is not None:
             return self.site.resolve(self.site.bundle.path)
+        from provision.bundle import Bundle
+
         return Bundle.find(cache_path() / "bundles", self._kubernetes_version)
 
     @cached_property
@@ -121,6 +126,8 @@ class Application:
     @cached_property
     def bundle(self) -> Bundle:
         """The bundle, its signature and lock verified."""
+        from provision.bundle import Bundle
+
         return Bundle.open(self.bundle_path, self.trusted_keys)
 
     @property
@@ -157,6 +164,8 @@ class Application:
     @cached_property
     def cluster(self) -> ClusterReader:
         """Reads the cluster."""
+        from provision.adapters.kubernetes import ClusterReader
+
         return ClusterReader(self.secrets)
 
     def context(self) -> Context:
@@ -209,7 +218,9 @@ class Application:
 
     def gates(self) -> GateKeeper:
         """Waits for conditions on machines and in the cluster."""
-        return gate_keeper(self)
+        from provision.gates import Gates
+
+        return Gates(self)
 
     def refuse_foreign_cluster(self, facts: Facts) -> None:
         """Refuse to go on where a cluster stands whose secrets this controller lacks.

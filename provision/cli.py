@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
 import typer
 
+from provision.cli_common import (
+    JsonOption,
+    OnlyOption,
+    PlainOption,
+    SiteOption,
+    YesOption,
+    application_of,
+    reporter_kind,
+    show,
+)
+from provision.cli_secrets import secrets_app
 from provision.errors import ExitCode, OperatorError, UsageError
 
 app = typer.Typer(
@@ -21,41 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-bundle_app = typer.Typer(help="Build, verify and show bundles.", no_args_is_help=True)
-secrets_app = typer.Typer(help="List, export and import the site's secrets.", no_args_is_help=True)
 new_app = typer.Typer(help="Scaffold new parts of the project.", no_args_is_help=True)
-app.add_typer(bundle_app, name="bundle")
 app.add_typer(secrets_app, name="secrets")
 app.add_typer(new_app, name="new")
-
-SiteOption = Annotated[
-    str | None,
-    typer.Option("--site", metavar="SITE", help="Site file, its folder, or a name in inventory/."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-PlainOption = Annotated[bool, typer.Option("--plain", help="Plain lines, on a terminal too.")]
-OnlyOption = Annotated[
-    list[str] | None, typer.Option("--only", metavar="PHASE", help="Only this phase; repeatable.")
-]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-
-
-def _print(data: Any, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
-    if as_json:
-        typer.echo(json.dumps(data, indent=2, default=str))
-    else:
-        for line in lines():
-            typer.echo(line)
-
-
-def _application(site: str | None) -> Any:
-    from provision.app import Application, find_site, read_site
-
-    return Application(read_site(find_site(site)).site)
-
-
-def _kind(as_json: bool, plain: bool) -> str:
-    return "json" if as_json else "plain" if plain else "auto"
 
 
 @app.command(epilog="Example: provision init --name stella --host n1=192.0.2.11 > site.yaml")
@@ -75,7 +53,7 @@ def init(
     from provision.verbs.init import write_site
 
     path = write_site(output, name, host or [], endpoint, kubernetes)
-    _print(
+    show(
         {"path": str(path)},
         as_json,
         lambda: [f"wrote {path}; edit it, then: provision check --site {path}"],
@@ -97,9 +75,9 @@ def check(site: SiteOption = None, as_json: JsonOption = False) -> None:
     """Judge whether the machines are fit; reads all of them at once, changes nothing."""
     from provision.verbs.check import check_site, render
 
-    with _application(site).closing() as application:
+    with application_of(site).closing() as application:
         findings = check_site(application)
-    _print([vars(item) for item in findings], as_json, lambda: render(findings))
+    show([vars(item) for item in findings], as_json, lambda: render(findings))
     if any(item.severity == "error" for item in findings):
         raise typer.Exit(ExitCode.FINDINGS)
 
@@ -113,9 +91,9 @@ def plan(site: SiteOption = None, only: OnlyOption = None, as_json: JsonOption =
     from provision.plan import render
     from provision.verbs.up import make_plan
 
-    with _application(site).closing() as application:
+    with application_of(site).closing() as application:
         made, _ = make_plan(application, only or [])
-    _print(made.as_dict(), as_json, lambda: render(made))
+    show(made.as_dict(), as_json, lambda: render(made))
     if made.findings:
         raise typer.Exit(ExitCode.FINDINGS)
     if made.unreachable:
@@ -138,9 +116,9 @@ def up(
     from provision.verbs.up import bring_up
 
     interrupt = Interrupt()
-    with _application(site).closing() as application:
+    with application_of(site).closing() as application:
         names = [phase.name for phase in application.phases]
-        with _Stoppable(interrupt), reporter(_kind(as_json, plain), names) as shown:
+        with _Stoppable(interrupt), reporter(reporter_kind(as_json, plain), names) as shown:
             outcome = bring_up(application, shown, interrupt, only or [])
         text, code = end_report(application, outcome)
     if not as_json:
@@ -155,9 +133,9 @@ def status(site: SiteOption = None, as_json: JsonOption = False) -> None:
     """Show machines, etcd, nodes, pods, certificates, depots and versions."""
     from provision.verbs.status import render, site_status
 
-    with _application(site).closing() as application:
+    with application_of(site).closing() as application:
         found = site_status(application)
-    _print(found.as_dict(), as_json, lambda: render(found))
+    show(found.as_dict(), as_json, lambda: render(found))
     raise typer.Exit(ExitCode.OK if found.healthy else ExitCode.UNHEALTHY)
 
 
@@ -174,12 +152,12 @@ def reset(
     from provision.verbs.reset import take_down
 
     interrupt = Interrupt()
-    with _application(site).closing() as application:
+    with application_of(site).closing() as application:
         name = application.site.name
         if not yes and typer.prompt(f"Everything on {name} is lost. Type the site's name") != name:
             raise UsageError("that is not the site's name; nothing was touched")
         names = [phase.name for phase in reversed(application.phases)]
-        with _Stoppable(interrupt), reporter(_kind(as_json, plain), names) as shown:
+        with _Stoppable(interrupt), reporter(reporter_kind(as_json, plain), names) as shown:
             take_down(application, shown, interrupt)
 
 
@@ -190,7 +168,7 @@ def inventory(
     list_all: Annotated[bool, typer.Option("--list", help="All machines (the default).")] = True,  # noqa: ARG001 - Ansible calls inventories with --list
 ) -> None:
     """Print Ansible's dynamic inventory, so that plain ansible-playbook works."""
-    application = _application(site)
+    application = application_of(site)
     hosts = application.inventory(application.context(), application.site.hosts)
     data = (
         hosts.get(host, {})
@@ -210,12 +188,12 @@ def runs(
     """List past runs, or show one."""
     from provision.verbs.runs import list_runs, show_run
 
-    application = _application(site)
+    application = application_of(site)
     shower = {"list": list_runs, "show": lambda app: show_run(app, run)}.get(action)
     if shower is None:
         raise UsageError(f"runs has no action {action}", wanted="list or show")
     data, lines = shower(application)
-    _print(data, as_json, lambda: lines)
+    show(data, as_json, lambda: lines)
 
 
 @new_app.command("component", epilog="Example: provision new component metrics_server")

@@ -105,6 +105,8 @@ class Engine:
         The site, its bundle and its secrets' digests.
     phases
         What to run, in order.
+    guard
+        Called before every effect; raises where the site is not ours any more.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Engine:
         inventory: InventorySource,
         emit: Emit,
         interrupt: Interrupt,
+        guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.context = context
         self.phases = phases
@@ -129,6 +132,7 @@ class Engine:
         self.inventory = inventory
         self.emit = emit
         self.interrupt = interrupt
+        self.guard = guard
         self._lock = Lock()
         self._failed: dict[str, str] = {}
         self._decisions: dict[str, Decision] = {}
@@ -244,6 +248,7 @@ class Engine:
     def _act(self, phase: Phase, context: Context, decision: Run, hosts: list[str]) -> None:
         if not hosts or self.interrupt.now.is_set():
             return
+        self.guard()
         inventory = self.inventory.inventory(context, hosts)
         for name in hosts:
             inventory[name].update(decision.variables.get(name, {}))

@@ -69,10 +69,9 @@ def recorded(app: Application, reporter: Reporter, command: str) -> Iterator[Rec
 
 def holder(run: str = "") -> Holder:
     """Who runs this, for the refusal that another run gets."""
-    now = datetime.now(UTC)
     return Holder(
-        who=getpass.getuser(),
-        where=f"{socket.gethostname()} (process {os.getpid()})",
-        since=f"{now:%Y-%m-%d %H:%M:%S} UTC",
+        who=f"{getpass.getuser()}@{socket.gethostname()}",
         run=run,
+        since=datetime.now(UTC),
+        where=f"process {os.getpid()}",
     )

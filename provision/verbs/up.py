@@ -56,7 +56,7 @@ def bring_up(
         refuse_blocked(plan)
         if not plan.changes:
             return Outcome(plan.decisions, plan.unreachable)
-        with app.machines.lock(holder(recording.run)):
+        with app.machines.lock(holder(recording.run)) as lock:
             plan, facts = make_plan(app, only)
             refuse_blocked(plan)
             refuse_unfit(app, plan)
@@ -71,6 +71,7 @@ def bring_up(
                 inventory=app,
                 emit=emit,
                 interrupt=interrupt,
+                guard=lock.keep,
             )
             return engine.up(plan, facts)
 

@@ -1,0 +1,52 @@
+"""What the parts of the command line share: options, how results are shown, the application."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from provision.adapters.hostkeys import UnknownHostKey
+    from provision.app import Application
+
+SiteOption = Annotated[
+    str | None,
+    typer.Option("--site", metavar="SITE", help="Site file, its folder, or a name in inventory/."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+PlainOption = Annotated[bool, typer.Option("--plain", help="Plain lines, on a terminal too.")]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option("--only", metavar="PHASE", help="Only this phase; repeatable.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def show(data: Any, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
+    """Print ``data`` as JSON, or ``lines`` as text."""
+    if as_json:
+        typer.echo(json.dumps(data, indent=2, default=str))
+    else:
+        for line in lines():
+            typer.echo(line)
+
+
+def application_of(site: str | None) -> Application:
+    """The application for the site that ``--site`` means."""
+    from provision.app import Application, find_site, read_site
+
+    ask = confirm_host_key if sys.stdin.isatty() else None
+    return Application(read_site(find_site(site)).site, confirm_host_key=ask)
+
+
+def confirm_host_key(key: UnknownHostKey) -> bool:
+    """Ask whether a machine's host key, seen for the first time, is the right one."""
+    return typer.confirm(str(key), default=False, err=True)
+
+
+def reporter_kind(as_json: bool, plain: bool) -> str:
+    """Name of the reporter that the options ask for."""
+    return "json" if as_json else "plain" if plain else "auto"

@@ -1,0 +1,60 @@
+"""A no-op ``up`` beside the same roles' plain ``ansible-playbook --check``, in one run.
+
+    python -m tests.bench.noop --site inventory/lab
+
+The site must be up already. Both are run in turn, so that a noisy machine
+disturbs both alike; the ratio of the medians is the figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+from provision.adapters.ansible import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def seconds(command: list[str], env: dict[str, str]) -> float:
+    """Wall time of a command that must succeed."""
+    started = time.monotonic()
+    subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - started
+
+
+def measure(site: str, rounds: int) -> dict[str, float]:
+    """Medians of both in seconds, and ``ratio``: no-op over check."""
+    provision = [sys.executable, "-m", "provision.cli"]
+    hosts = ROOT / "inventory" / "lab" / "hosts"
+    check = ["ansible-playbook", "--check", "-i", str(hosts), "playbooks/site.yml"]
+    env = {**os.environ, "PROVISION_SITE": site}
+    ansible_env = {**env, **environment(50)}
+    ours, theirs = [], []
+    for _ in range(rounds):
+        ours.append(seconds([*provision, "up", "--site", site], env))
+        theirs.append(seconds(check, ansible_env))
+    return {
+        "up_noop_seconds": round(median(ours), 2),
+        "ansible_check_seconds": round(median(theirs), 2),
+        "ratio": round(median(ours) / median(theirs), 4),
+    }
+
+
+def main() -> None:
+    """Measure and print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--site", default="inventory/lab")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    print(json.dumps(measure(arguments.site, arguments.rounds)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""The order of phases, committed, so that a change of it shows in review."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from provision.paths import playbooks_path
+from provision.plan import discover
+
+Golden = Callable[[str, str], None]
+
+
+def test_the_order_of_phases(golden: Golden) -> None:
+    lines = [
+        f"{phase.name}: {'after ' + ', '.join(phase.after) if phase.after else 'first'}"
+        for phase in discover()
+    ]
+    golden("plan.txt", "\n".join(lines) + "\n")
+
+
+def test_the_playbook_of_the_whole_site_has_that_order() -> None:
+    imports = "".join(
+        f"- name: {phase.name}\n  ansible.builtin.import_playbook: {phase.name}.yml\n"
+        for phase in discover()
+    )
+    assert (playbooks_path() / "site.yml").read_text() == f"---\n{imports}"
