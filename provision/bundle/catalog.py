@@ -30,6 +30,7 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 """Name of a component, a file, a build or an output."""
 FileKind = Literal["binary", "chart", "manifest"]
+SourceKind = Literal["source", "upstream"]
 
 _FOLDER = Path(__file__).parent / "catalog"
 
@@ -191,6 +192,8 @@ class Release(Model):
     """Kubernetes minors (``"1.36"``) it goes with; empty: any."""
     values: Mapping[str, str] = {}
     """Values of the component's own placeholders."""
+    buildable: bool = True
+    """The component's builds make it; a release that is not is only downloaded."""
     modules: Mapping[str, str] = {}
     """``h1:`` checksum by ``module@version``, as the Go checksum database has it."""
     sha256: Mapping[Name, Mapping[Architecture, Sha256]] = {}
@@ -262,6 +265,14 @@ class Selected(Model):
     checksums_from: str
     digests: Mapping[str, Digest]
 
+    @property
+    def unpublished(self) -> tuple[str, ...]:
+        """Downloads and images whose published checksum the catalog does not have."""
+        wanted = [file.upstream.download for file in self.files if file.upstream]
+        files = [name for name in dict.fromkeys(wanted) if name not in self.sha256]
+        images = [image.reference for image in self.images if image.upstream]
+        return (*files, *(name for name in images if name not in self.digests))
+
 
 class Selection(Model):
     """One release of every component, for one Kubernetes version and architecture."""
@@ -314,14 +325,30 @@ class Catalog(Model):
         releases = self.component("kubernetes").releases
         return tuple(sorted((release.version for release in releases), key=version_key))
 
-    def select(self, kubernetes: str, architecture: Architecture) -> Selection:
+    def obtainable(self, architecture: Architecture, source: SourceKind) -> tuple[str, ...]:
+        """Versions of Kubernetes that ``source`` has with all that goes with them, oldest first."""
+        return tuple(
+            version
+            for version in self.kubernetes_versions()
+            if all(_releases(one, version, architecture, source) for one in self.components)
+        )
+
+    def select(
+        self, kubernetes: str, architecture: Architecture, source: SourceKind = "source"
+    ) -> Selection:
         """The newest release of every component that goes with ``kubernetes``.
+
+        Parameters
+        ----------
+        source
+            Only releases that it has: those that can be built, or those whose
+            published checksums the catalog holds.
 
         Raises
         ------
         BundleError
-            The catalog does not have this Kubernetes version, or a component
-            has no release for it.
+            The catalog does not have this Kubernetes version, or ``source``
+            does not have it, or no release of a component that goes with it.
         """
         known = self.kubernetes_versions()
         if kubernetes not in known:
@@ -331,13 +358,39 @@ class Catalog(Model):
                 wanted=", ".join(known),
                 fix=f"choose one of them: provision bundle build --kubernetes {known[-1]}",
             )
-        return Selection(
-            kubernetes=kubernetes,
-            architecture=architecture,
-            components=tuple(
-                _fill(component, _release(component, kubernetes), architecture)
-                for component in self.components
-            ),
+        chosen = []
+        for component in self.components:
+            releases = _releases(component, kubernetes, architecture, source)
+            if not releases:
+                raise self._not_obtainable(component, kubernetes, architecture, source)
+            newest = max(releases, key=lambda release: version_key(release.version))
+            chosen.append(_fill(component, newest, architecture))
+        return Selection(kubernetes=kubernetes, architecture=architecture, components=tuple(chosen))
+
+    def _not_obtainable(
+        self,
+        component: Component,
+        kubernetes: str,
+        architecture: Architecture,
+        source: SourceKind,
+    ) -> BundleError:
+        fitting = [one.version for one in component.releases if _fits(component, one, kubernetes)]
+        versions = self.obtainable(architecture, source)
+        lacks = {
+            "source": f"no recipe builds {component.name} for Kubernetes {kubernetes}",
+            "upstream": f"the catalog has no published checksums of {component.name}"
+            f" for Kubernetes {kubernetes}",
+        }
+        other: SourceKind = "source" if source == "upstream" else "upstream"
+        fixes = [f"--source {source} --kubernetes {version}" for version in versions[-1:]]
+        if kubernetes in self.obtainable(architecture, other):
+            fixes.insert(0, f"--source {other} --kubernetes {kubernetes}")
+        return BundleError(
+            f"{lacks[source]} ({architecture})",
+            where=f"catalog/{component.name}.yaml",
+            found=", ".join(fitting) or "no release for this Kubernetes minor",
+            wanted=f"Kubernetes {', '.join(versions)}" if versions else "",
+            fix=" or ".join(f"provision bundle build {fix}" for fix in fixes),
         )
 
 
@@ -363,22 +416,20 @@ def minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _release(component: Component, kubernetes: str) -> Release:
+def _fits(component: Component, release: Release, kubernetes: str) -> bool:
     if component.name == "kubernetes":
-        return next(one for one in component.releases if one.version == kubernetes)
-    fitting = [
-        release
-        for release in component.releases
-        if not release.kubernetes or minor(kubernetes) in release.kubernetes
-    ]
-    if not fitting:
-        raise BundleError(
-            f"no release of {component.name} goes with this Kubernetes version",
-            where=f"catalog/{component.name}.yaml",
-            found=f"Kubernetes {kubernetes}",
-            wanted=", ".join(sorted({k for one in component.releases for k in one.kubernetes})),
-        )
-    return max(fitting, key=lambda release: version_key(release.version))
+        return release.version == kubernetes
+    return not release.kubernetes or minor(kubernetes) in release.kubernetes
+
+
+def _releases(
+    component: Component, kubernetes: str, architecture: Architecture, source: SourceKind
+) -> list[Release]:
+    """Releases that go with ``kubernetes`` and that ``source`` has."""
+    fitting = [one for one in component.releases if _fits(component, one, kubernetes)]
+    if source == "source":
+        return [release for release in fitting if release.buildable]
+    return [one for one in fitting if not _fill(component, one, architecture).unpublished]
 
 
 def _fill(component: Component, release: Release, architecture: Architecture) -> Selected:
@@ -404,9 +455,7 @@ def _fill(component: Component, release: Release, architecture: Architecture) ->
         },
         checksums_from=_filled(release.checksums_from, values),
         digests=release.digests,
-        **_filled(
-            component.model_dump(include={"downloads", "files", "images", "builds"}), values
-        ),
+        **_filled(component.model_dump(include={"downloads", "files", "images", "builds"}), values),
     )
 
 
