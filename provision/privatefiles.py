@@ -49,7 +49,7 @@ def make_folder(path: Path) -> None:
     try:
         for folder in reversed(missing):
             folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
     except OSError as error:
         raise _write_error(error, path) from error
 
@@ -99,29 +99,14 @@ def read_private(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise _read_error(error, path) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise SecretsError(
-                "a secret must be a plain file",
-                where=str(path),
-                found=_kind(found.st_mode),
-                fix=f"look at it, then move it away: ls -ld {path}",
-            )
-        _check_owner(found, path)
-        if stat.S_IMODE(found.st_mode) & 0o077:
-            raise SecretsError(
-                "other users may read this secret",
-                where=str(path),
-                found=f"mode {stat.S_IMODE(found.st_mode):04o}",
-                wanted=f"mode {FILE_MODE:04o}",
-                why="whoever read it meanwhile has it: make it anew if you do not trust them",
-                fix=f"chmod 0600 {path}",
-            )
-        try:
-            return file.read()
-        except OSError as error:
-            raise _read_error(error, path) from error
+        _check_file(found, path)
+        return os.read(descriptor, found.st_size + 1)
+    except OSError as error:
+        raise _read_error(error, path) from error
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -147,7 +132,7 @@ def write_private(path: Path, content: bytes) -> None:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _write_error(error, path) from error
 
@@ -156,17 +141,38 @@ def remove_private(path: Path) -> None:
     """Remove the file at ``path``, for good even after a loss of power."""
     try:
         path.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _write_error(error, path) from error
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make what was renamed in ``path`` outlast a loss of power."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _check_file(found: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise SecretsError(
+            "a secret must be a plain file",
+            where=str(path),
+            found=_kind(found.st_mode),
+            fix=f"look at it, then move it away: ls -ld {path}",
+        )
+    _check_owner(found, path)
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise SecretsError(
+            "other users may read this secret",
+            where=str(path),
+            found=f"mode {stat.S_IMODE(found.st_mode):04o}",
+            wanted=f"mode {FILE_MODE:04o}",
+            why="whoever read it meanwhile has it: make it anew if you do not trust them",
+            fix=f"chmod 0600 {path}",
+        )
 
 
 def _check_owner(found: os.stat_result, path: Path) -> None:

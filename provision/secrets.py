@@ -54,8 +54,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*", re.ASCII)
 
 _REFERENCE = re.compile(r"\{(secret|base64):([^{}]+)\}")
 _RESTORE = (
-    "bring a backup: provision secrets import FILE; without one, the cluster has to be made"
-    " anew: provision reset"
+    "bring a backup: provision secrets import FILE; without one the cluster has to be made anew:"
+    " provision reset, move the store away, provision up"
 )
 
 
