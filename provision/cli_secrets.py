@@ -1,4 +1,4 @@
-"""``provision secrets``: list, export and import; values are never shown."""
+"""``provision secrets``: list, renew, export and import; values are never shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import typer
 
 from provision.cli_common import JsonOption, SiteOption, application_of, show
 
-secrets_app = typer.Typer(help="List, export and import the site's secrets.", no_args_is_help=True)
+secrets_app = typer.Typer(
+    help="List, renew, export and import the site's secrets.", no_args_is_help=True
+)
 
 
 @secrets_app.command("list", epilog="Example: provision secrets list --site inventory/lab")
@@ -85,5 +87,19 @@ def import_(
     show(
         {"added": imported.added, "replaced": imported.replaced, "kept": imported.kept_copy},
         as_json,
-        lambda: [f"{len(imported.added)} added, {len(imported.replaced)} replaced"],
+        lambda: [
+            f"{len(imported.added)} added, {len(imported.replaced)} replaced",
+            *([f"the store as it was: {imported.kept_copy}"] if imported.kept_copy else []),
+        ],
     )
+
+
+@secrets_app.command("renew", epilog="Example: provision secrets renew kubernetes/admin")
+def renew(
+    name: Annotated[str, typer.Argument(help="Certificate, as list names it.")],
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a certificate anew with a new key; the next up brings it to the machines."""
+    made = application_of(site).secrets.renew(name)
+    show({"made": made}, as_json, lambda: [f"made {', '.join(made)}; next: provision up"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -101,6 +102,14 @@ def main(folder: Path, stride: int) -> None:
             kills += 1
             step += stride
     print(kills)
+
+
+def kill_and_heal(folder: Path, stride: int) -> int:
+    """Run :func:`main` as a program of its own; how many kills the store outlived."""
+    command = [sys.executable, "-m", "tests.support.crashing_store", str(folder), str(stride)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
 
 
 if __name__ == "__main__":
