@@ -27,6 +27,7 @@ import urllib3
 from provision.bundle.transfer_errors import (
     Cancelled,
     FinalError,
+    SlowError,
     TryError,
     checksum_error,
     disk_full,
@@ -85,10 +86,10 @@ Advance = Callable[[int, int | None], None]
 
 
 def ca_file(settings: HttpSettings) -> str | bool:
-    """The authorities that ``requests`` shall believe, the system's before certifi's."""
+    """The authorities to believe: named, by ``REQUESTS_CA_BUNDLE``, the system's, certifi's."""
     if settings.ca_bundle is not None:
         return str(settings.ca_bundle)
-    return ssl.get_default_verify_paths().cafile or True
+    return os.environ.get("REQUESTS_CA_BUNDLE") or ssl.get_default_verify_paths().cafile or True
 
 
 class Transfer:
@@ -127,6 +128,7 @@ class Transfer:
         self.advance = advance
         self.clock = clock
         self._mark = part.with_suffix(".json")
+        self._pieces = 1 if part.exists() else 0
 
     def run(self) -> None:
         """Read the file until its checksum is right.
@@ -140,19 +142,19 @@ class Transfer:
             The cache's file system is full.
         """
         left, furthest, pause = self.settings.tries, self._size(), self.settings.first_pause
-        resumed = furthest > 0
+        fresh = False
         while True:
             try:
                 found = self._read()
             except TryError as error:
-                if self._size() > furthest:
+                if self._size() > furthest and not isinstance(error, SlowError):
                     furthest, left, pause = self._size(), self.settings.tries, 0.0
-                left -= 1
+                else:
+                    left -= 1
                 if left <= 0:
                     raise gave_up(self.download, error, self.settings, self._size()) from error
                 self._wait(max(pause, error.retry_after))
                 pause = max(pause * 2, self.settings.first_pause)
-                resumed = self._size() > 0
                 continue
             except FinalError as error:
                 raise error.told(self.download) from error
@@ -160,9 +162,10 @@ class Transfer:
                 return
             size = self._size()
             self._discard()
-            if not resumed:
+            if fresh or self._pieces == 1:
                 raise checksum_error(self.download, found, size)
-            resumed, furthest = False, 0
+            # Pieces of two different files may have met; once, everything is read anew.
+            fresh, furthest, self._pieces = True, 0, 0
 
     def finish(self, blob: Path) -> None:
         """Rename the whole, verified part to ``blob``."""
@@ -179,14 +182,17 @@ class Transfer:
             headers["Range"] = f"bytes={offset}-"
             if validator := self._validator():
                 headers["If-Range"] = validator
-        with _session(self.settings) as session, self._get(session, headers) as response:
+        if digest.hexdigest() == self.download.sha256:
+            return self.download.sha256
+        with requests.Session() as session, self._get(session, headers) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 return self._beyond_the_end(response, digest.hexdigest(), offset)
             _refuse_status(response)
             if response.status_code == requests.codes.partial_content:
                 _refuse_other_range(response, offset)
-            elif offset:
-                digest, offset = hashlib.sha256(), 0
+            else:
+                digest, offset, self._pieces = hashlib.sha256(), 0, 0
+            self._pieces += 1
             self._remember(response)
             announced = _length(response)
             expected = None if announced is None else offset + announced
@@ -228,7 +234,9 @@ class Transfer:
     def _chunks(self, response: requests.Response) -> Iterator[bytes]:
         """The body as sent, without undoing any Content-Encoding: the sum is of those bytes."""
         try:
-            for chunk in response.raw.stream(CHUNK, decode_content=False):
+            # read1 hands over what has arrived; read would wait for a whole chunk, and a
+            # crawling server would never be noticed.
+            while chunk := response.raw.read1(CHUNK, decode_content=False):
                 if self.cancelled.is_set():
                     raise Cancelled
                 yield chunk
@@ -242,7 +250,13 @@ class Transfer:
     def _get(self, session: requests.Session, headers: dict[str, str]) -> requests.Response:
         timeout = (self.settings.connect_timeout, self.settings.stall_timeout)
         try:
-            return session.get(self.download.url, headers=headers, stream=True, timeout=timeout)
+            return session.get(
+                self.download.url,
+                headers=headers,
+                stream=True,
+                timeout=timeout,
+                verify=ca_file(self.settings),
+            )
         except requests.exceptions.SSLError as error:
             raise FinalError(f"TLS failed: {_plain(error)}", advice="tls") from error
         except requests.exceptions.ProxyError as error:
@@ -320,20 +334,12 @@ class _Pace:
             return
         rate = self.arrived / elapsed
         if rate < self.settings.slowest:
-            raise TryError(
+            raise SlowError(
                 f"{rate:.0f} bytes/s over the last {elapsed:.0f} s,"
                 f" below {self.settings.slowest} bytes/s",
                 advice="slow",
             )
         self.since, self.arrived = self.clock(), 0
-
-
-def _session(settings: HttpSettings) -> requests.Session:
-    """A session that honours the proxy variables; one a try, because sessions are not shared."""
-    session = requests.Session()
-    verify = ca_file(settings)
-    session.verify = verify
-    return session
 
 
 def _refuse_status(response: requests.Response) -> None:

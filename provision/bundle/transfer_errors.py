@@ -49,6 +49,10 @@ class TryError(Exception):
         self.retry_after = retry_after
 
 
+class SlowError(TryError):
+    """The try brought something, but so slowly that this is no progress."""
+
+
 class FinalError(Exception):
     """Trying again would bring the same; the parameters are those of :class:`TryError`."""
 
