@@ -8,12 +8,13 @@ import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 EPOCH = 1767225600
 """Time stamped on everything made here, in seconds since 1970 (2026-01-01)."""
 
-_GZIP_LEVEL = 6
+GZIP_LEVEL = 6
+"""Balance of size and time."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,16 @@ class Member:
     mode: int = 0o755
 
 
-def write_tar(members: Iterable[Member], file: IO[bytes]) -> None:
+def write_tar(members: Iterable[Member], file: io.RawIOBase) -> None:
     """Write ``members`` to ``file`` as a tar archive, with the folders above them."""
     with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for member in _with_parents(members):
             _add(tar, member)
 
 
-def write_tar_gz(members: Iterable[Member], file: IO[bytes]) -> None:
+def write_tar_gz(members: Iterable[Member], file: io.RawIOBase) -> None:
     """Write ``members`` to ``file`` as a compressed tar archive."""
-    with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as compressed:
+    with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as compressed:
         write_tar(members, compressed)
 
 

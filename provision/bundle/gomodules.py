@@ -111,7 +111,7 @@ class GoWorkshop:
             outputs[name] = self._keep(module / path, 0o755 if executable else 0o644)
         for name, path in build.trees.items():
             with self.store.writer() as writer:
-                write_tar(tree_members(module / path), writer)  # type: ignore[arg-type]
+                write_tar(tree_members(module / path), writer)
             blob = writer.blob
             outputs[name] = Output(sha256=blob.sha256, size=blob.size, kind="tree")
         for name, path in build.charts.items():
@@ -172,9 +172,7 @@ class GoWorkshop:
             )
         return Path(found["Dir"])
 
-    def _compile(
-        self, build: GoBuild, folder: Path, work: Path, detail: Detail
-    ) -> dict[str, Path]:
+    def _compile(self, build: GoBuild, folder: Path, work: Path, detail: Detail) -> dict[str, Path]:
         """Compile all packages; binary by output."""
         groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for name in build.packages:
@@ -270,7 +268,7 @@ class GoWorkshop:
             member for member in tree_members(folder, f"{name}/") if member.kind == "file"
         ]
         with self.store.writer() as writer:
-            write_tar_gz(members, writer)  # type: ignore[arg-type]
+            write_tar_gz(members, writer)
         return Output(sha256=writer.blob.sha256, size=writer.blob.size, mode=0o644)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from provision.errors import BundleError, DiskFullError
 
@@ -115,23 +116,25 @@ class BlobStore:
         )
 
 
-class BlobWriter:
+class BlobWriter(io.RawIOBase):
     """Writes bytes and hashes them on the way."""
 
     def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
         self._file = file
         self._hash = hashlib.sha256()
         self._size = 0
         self._blob: Blob | None = None
 
-    def write(self, chunk: bytes) -> int:
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def write(self, chunk: Any) -> int:
         """Append ``chunk``."""
         self._hash.update(chunk)
         self._size += len(chunk)
         return self._file.write(chunk)
-
-    def flush(self) -> None:
-        """Do nothing; the store flushes at the end."""
 
     def finish(self) -> None:
         """Fix the digest."""
