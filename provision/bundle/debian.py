@@ -1,0 +1,143 @@
+"""Root file systems, and single files, from Debian's own packages."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.bundle.archive import EPOCH
+from provision.bundle.catalog import Architecture, DebianBuild
+from provision.bundle.results import Ingredient, Output, Result, recipe_key
+from provision.bundle.store import BlobStore
+from provision.bundle.toolchain import clean_environment
+from provision.errors import BundleError
+
+_STATUS = "./var/lib/dpkg/status"
+
+
+@dataclass(frozen=True)
+class DebianWorkshop:
+    """Where Debian file systems are made."""
+
+    folder: Path
+    store: BlobStore
+    architecture: Architecture
+
+    def key(self, build: DebianBuild) -> str:
+        """Digest of the recipe; the packages' versions are Debian's of the day."""
+        return recipe_key(
+            recipe=1,
+            architecture=self.architecture,
+            build=build.model_dump(
+                mode="json", exclude={"disk", "memory", "minutes", "debian_needs"}
+            ),
+        )
+
+    def build(self, build: DebianBuild, key: str) -> Result:
+        """Unpack the packages and keep what ``build`` names.
+
+        apt verifies the packages by the distribution's own signatures.
+
+        Raises
+        ------
+        BundleError
+            A package cannot be had.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        archive = self.folder / f"{key}.tar"
+        self._bootstrap(build, archive)
+        outputs = {}
+        if build.tree:
+            blob = self.store.add_file(archive)
+            outputs[build.tree] = Output(sha256=blob.sha256, size=blob.size, kind="tree")
+        with tarfile.open(archive) as tar:
+            packages = _packages(tar)
+            for name, path in build.files.items():
+                member = tar.getmember(f".{path}") if f".{path}" in tar.getnames() else None
+                source = tar.extractfile(member) if member else None
+                if source is None:
+                    raise BundleError("the packages hold no such file", where=build.id, found=path)
+                blob = self.store.add_bytes(source.read())
+                outputs[name] = Output(sha256=blob.sha256, size=blob.size)
+        archive.unlink()
+        if not build.tree:
+            packages = tuple(one for one in packages if one.name in build.packages)
+        return Result(outputs=outputs, ingredients=dict.fromkeys(outputs, packages))
+
+    def _bootstrap(self, build: DebianBuild, archive: Path) -> None:
+        links = [f'ln -sf {link.target} "$1{link.path}"' for link in build.links]
+        removals = [f'rm -rf "$1"{pattern}' for pattern in build.remove]
+        command = [
+            *("mmdebstrap", "--quiet", "--variant=essential", "--format=tar"),
+            f"--architectures={self.architecture}",
+            f"--include={','.join(build.packages)}",
+            '--aptopt=APT::Install-Recommends "false"',
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in build.exclude),
+            *(f"--customize-hook={line}" for line in (*removals, *links)),
+            build.suite,
+            str(archive),
+        ]
+        done = subprocess.run(
+            command,
+            env=clean_environment(SOURCE_DATE_EPOCH=str(EPOCH)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            archive.unlink(missing_ok=True)
+            raise BundleError(
+                "Debian's packages could not be unpacked",
+                where=build.id,
+                found="\n".join(done.stderr.strip().splitlines()[-10:]),
+                fix="see that apt reaches its archive: apt-get update",
+            )
+
+
+def _packages(tar: tarfile.TarFile) -> tuple[Ingredient, ...]:
+    source = tar.extractfile(_STATUS)
+    found = parse_status(source.read().decode()) if source else {}
+    return tuple(
+        Ingredient(kind="deb", name=name, version=version)
+        for name, version in sorted(found.items())
+    )
+
+
+def parse_status(text: str) -> dict[str, str]:
+    """Version by package, from dpkg's status file."""
+    found = {}
+    for paragraph in text.split("\n\n"):
+        fields = dict(
+            line.split(": ", 1)
+            for line in paragraph.splitlines()
+            if re.match(r"[A-Z]", line) and ": " in line
+        )
+        if "Package" in fields:
+            found[fields["Package"]] = fields["Version"]
+    return found
+
+
+def programs_of(packages: tuple[str, ...]) -> dict[str, str]:
+    """Debian package by a program that shows that it is installed."""
+    shown_by = {"mmdebstrap": "mmdebstrap", "gcc": "gcc", "pkg-config": "pkg-config"}
+    return {shown_by[package]: package for package in packages if package in shown_by}
+
+
+def headers_of(packages: tuple[str, ...], triplet: str) -> tuple[str, ...]:
+    """Packages that show in no program and whose files are missing."""
+    shown_by = {
+        "libseccomp-dev": Path(f"/usr/lib/{triplet}/libseccomp.a"),
+        "libc6-dev": Path(f"/usr/lib/{triplet}/libc.a"),
+    }
+    return tuple(
+        package for package in packages if package in shown_by and not shown_by[package].exists()
+    )
+
+
+def remove_work(folder: Path) -> None:
+    """Remove what interrupted runs left."""
+    shutil.rmtree(folder, ignore_errors=True)
