@@ -7,6 +7,7 @@ else that escapes is our own defect and keeps its traceback.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -45,6 +46,8 @@ class OperatorError(Exception):
         Why it matters, where that is not plain.
     fix
         The command to run or the line to change next.
+    also
+        What else is wrong, one line each.
     """
 
     exit_code = ExitCode.FAILED
@@ -58,6 +61,7 @@ class OperatorError(Exception):
         wanted: str = "",
         why: str = "",
         fix: str = "",
+        also: Sequence[str] = (),
     ) -> None:
         super().__init__(what)
         self.what = what
@@ -66,16 +70,23 @@ class OperatorError(Exception):
         self.wanted = wanted
         self.why = why
         self.fix = fix
+        self.also = tuple(also)
 
     def __str__(self) -> str:
         lines = [f"{self.where}: {self.what}" if self.where else self.what]
         for label, text in self.details().items():
-            lines.append(f"  {label + ':':8}{text}")
+            lines.append(f"  {label + ':':8}{text}".replace("\n", "\n" + " " * 10))
         return "\n".join(lines)
 
     def details(self) -> dict[str, str]:
         """The filled fields besides ``what`` and ``where``, in reading order."""
-        fields = {"found": self.found, "wanted": self.wanted, "why": self.why, "fix": self.fix}
+        fields = {
+            "found": self.found,
+            "wanted": self.wanted,
+            "why": self.why,
+            "fix": self.fix,
+            "also": "\n".join(self.also),
+        }
         return {label: text for label, text in fields.items() if text}
 
 
