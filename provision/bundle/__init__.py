@@ -1,1 +1,7 @@
 """The bundle: everything a site installs, locked by digest, signed, in one folder."""
+
+from provision.bundle.bundle import Bundle
+from provision.bundle.depot import DepotFile
+from provision.bundle.lock import FILES_REPOSITORY, LockedFile, LockedImage, repository
+
+__all__ = ["FILES_REPOSITORY", "Bundle", "DepotFile", "LockedFile", "LockedImage", "repository"]

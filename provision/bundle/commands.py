@@ -1,0 +1,235 @@
+"""What ``provision bundle`` does: plain data out, operators' errors raised."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from provision.bundle.bundle import Bundle
+from provision.bundle.catalog import Architecture, SourceKind, catalog, default_kubernetes_version
+from provision.bundle.layout import write_bundle
+from provision.bundle.lock import LOCK, PUBLIC_KEY, Lock
+from provision.bundle.progress import Progress, Silent
+from provision.bundle.prune import prune
+from provision.bundle.results import Results
+from provision.bundle.signing import KeyRing, PublicKey
+from provision.bundle.source import SourceSource, default_jobs
+from provision.bundle.sources import Source
+from provision.bundle.store import BlobStore
+from provision.bundle.toolchain import machine_architecture
+from provision.errors import BundleError, LockedError
+from provision.paths import cache_path
+
+
+@dataclass(frozen=True)
+class Built:
+    """A bundle that has just been built."""
+
+    path: Path
+    lock: Lock
+    fingerprint: str
+    """Of the key that signed it."""
+    seconds: float
+    freed: int
+    """Bytes of cached blobs that the finished bundle does not need, removed."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A bundle in the cache."""
+
+    name: str
+    path: Path
+    kubernetes: str
+    architecture: str
+    source: str
+    size: int
+    """In bytes."""
+    problem: str
+    """Why it cannot be used; empty when it can."""
+
+
+@dataclass(frozen=True)
+class Buildable:
+    """A Kubernetes version that can be bundled."""
+
+    kubernetes: str
+    sources: tuple[SourceKind, ...]
+    default: bool
+
+
+def build(
+    kubernetes: str = "",
+    architecture: Architecture | None = None,
+    source: SourceKind = "source",
+    *,
+    jobs: int = 0,
+    keep_caches: bool = False,
+    progress: Progress | None = None,
+    cache: Path | None = None,
+    keys: KeyRing | None = None,
+    filler: Source | None = None,
+) -> Built:
+    """Build the bundle for a Kubernetes version, and sign it.
+
+    Parameters
+    ----------
+    kubernetes
+        Empty: the catalog's default.
+    architecture
+        None: this machine's.
+    jobs
+        Builds at the same time; 0: by cores.
+    keep_caches
+        Do not drop build caches and sources afterwards.
+    cache, keys
+        None: the caller's own.
+    filler
+        What fills the bundle; None: what ``source`` names, with its defaults.
+
+    Raises
+    ------
+    OperatorError
+        Something is missing or cannot be had. What was finished is kept, and
+        the same call continues from there.
+    """
+    begin = time.monotonic()
+    cache = cache or cache_path()
+    keys = keys or KeyRing.default()
+    selection = catalog().select(
+        kubernetes or default_kubernetes_version(), architecture or machine_architecture(), source
+    )
+    cache.mkdir(parents=True, exist_ok=True)
+    with _alone(cache):
+        store = BlobStore(cache / "blobs")
+        results = Results(cache / "steps", store)
+        chosen = filler or _source(source, cache, store, results, jobs or default_jobs())
+        chosen.require(selection)
+        provided = chosen.provide(selection, progress or Silent())
+        name = f"{selection.kubernetes}-{source}-{selection.architecture}"
+        path = cache / "bundles" / name
+        lock = write_bundle(path, selection, source, provided, store, keys)
+        freed = 0 if keep_caches else prune(cache, store, results)
+    bundle = Bundle.open(path) if keys.folder == KeyRing.default().folder else None
+    fingerprint = bundle.key.fingerprint if bundle else PublicKey.read(path / PUBLIC_KEY).fingerprint
+    return Built(path, lock, fingerprint, round(time.monotonic() - begin, 1), freed)
+
+
+def verify(
+    path: Path, trusted_keys: tuple[Path, ...] = (), *, trust: bool = False
+) -> Bundle:
+    """Read every byte of the bundle at ``path`` and compare it with its signed lock.
+
+    Parameters
+    ----------
+    trust
+        Trust the key that lies beside the bundle from now on.
+
+    Raises
+    ------
+    BundleError
+        Something is missing, changed, unsigned or signed by a stranger.
+    """
+    if trust:
+        KeyRing.default().pin(PublicKey.read(path / PUBLIC_KEY))
+    bundle = Bundle.open(path, trusted_keys)
+    bundle.verify()
+    return bundle
+
+
+def bundles(cache: Path | None = None) -> tuple[Listed, ...]:
+    """Bundles in the cache, by name, usable or not."""
+    folder = (cache or cache_path()) / "bundles"
+    return tuple(_listed(path.parent) for path in sorted(folder.glob(f"[!.]*/{LOCK}")))
+
+
+def buildable(architecture: Architecture | None = None) -> tuple[Buildable, ...]:
+    """Kubernetes versions in the catalog, and how each can be had."""
+    chosen = architecture or machine_architecture()
+    kinds: tuple[SourceKind, ...] = ("source", "upstream")
+    by_kind = {kind: catalog().obtainable(chosen, kind) for kind in kinds}
+    return tuple(
+        Buildable(
+            version,
+            tuple(kind for kind in kinds if version in by_kind[kind]),
+            version == default_kubernetes_version(),
+        )
+        for version in catalog().kubernetes_versions()
+    )
+
+
+def show(path: Path, trusted_keys: tuple[Path, ...] = ()) -> Bundle:
+    """Open the bundle at ``path``; its ``lock`` says what is in it.
+
+    Raises
+    ------
+    BundleError
+        As ``Bundle.open``.
+    """
+    return Bundle.open(path, trusted_keys)
+
+
+def named(name: str, cache: Path | None = None) -> Path:
+    """Folder of a bundle given by folder, by name in the cache, or by Kubernetes version.
+
+    Raises
+    ------
+    BundleError
+        There is none.
+    """
+    folder = (cache or cache_path()) / "bundles"
+    if "/" in name or (Path(name) / LOCK).exists():
+        return Path(name)
+    if (folder / name / LOCK).exists():
+        return folder / name
+    return Bundle.find(folder, name or default_kubernetes_version())
+
+
+def _source(
+    kind: SourceKind, cache: Path, store: BlobStore, results: Results, jobs: int
+) -> Source:
+    if kind == "source":
+        return SourceSource(cache, store, results, jobs)
+    from provision.bundle.upstream import UpstreamOptions, UpstreamSource
+
+    return UpstreamSource(store, cache, UpstreamOptions())
+
+
+def _listed(path: Path) -> Listed:
+    try:
+        lock = Bundle.open(path).lock
+    except BundleError as error:
+        return Listed(path.name, path, "", "", "", 0, error.what)
+    return Listed(
+        lock.name, path, lock.kubernetes, lock.architecture, lock.source, lock.size, ""
+    )
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Hold the cache's lock; the kernel frees it when its holder dies.
+
+    Raises
+    ------
+    LockedError
+        Another build holds it.
+    """
+    path = cache / "build.lock"
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise LockedError(
+            "another build uses this cache",
+            where=str(path),
+            fix="wait for it; what it finishes is used here too",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
