@@ -78,12 +78,26 @@ class Connections:
             "\n".join([f"Host {name} {self.address(name)}", *self._options(name)])
             for name in self.site.hosts
         ]
-        # A jump host is asked for no key that is not known either.
+        blocks += [
+            f"Host {name}\n  IdentityFile {_quoted(key)}"
+            for name, key in self._jump_hosts().items()
+        ]
+        # A jump host's key must be known as well.
         common = ["Host *", "  StrictHostKeyChecking yes", f"  ConnectTimeout {CONNECT_SECONDS}"]
         known_hosts = self.site.connection.known_hosts
         if known_hosts is not None:
             common.append(f"  UserKnownHostsFile {_quoted(self.site.resolve(known_hosts))}")
         return "\n\n".join([*blocks, "\n".join([*common, "  Include ~/.ssh/config"])]) + "\n"
+
+    def _jump_hosts(self) -> dict[str, Path]:
+        """The site's key for each jump host; the agent and ``~/.ssh/config`` come after it."""
+        found = {}
+        for host in self.site.hosts:
+            connection = self.site.connection_of(host)
+            if connection.bastion is not None and connection.key is not None:
+                name = connection.bastion.rpartition("@")[2].rpartition(":")
+                found[name[0] or name[2]] = self.site.resolve(connection.key)
+        return found
 
     def _options(self, host: str) -> list[str]:
         connection = self.site.connection_of(host)

@@ -30,7 +30,7 @@ def explain(site: Site, host: str, reply: Mapping[str, Any]) -> OperatorError:
         case Kind.CONNECT:
             return _connect(where, connection, reply["text"])
         case Kind.LOGIN:
-            return _login(where, host, reply)
+            return _login(where, host, connection, reply)
         case Kind.KEY_FILE:
             return ConfigError(
                 "the private key for SSH cannot be used",
@@ -55,6 +55,8 @@ def _connect(where: str, connection: Connection, text: str) -> UnreachableError:
         fix = "see that the machine runs and that the address and the network's firewall are right"
     elif "unreachable" in text or "no route" in text:
         fix = "see that the machine runs and that this controller has a route to it"
+    elif "jump host" in text:
+        fix = "see that the machine runs and that the jump host may reach it"
     else:
         fix = "try it by hand: ssh -v to the machine; then: provision check"
     return UnreachableError(
@@ -66,16 +68,33 @@ def _connect(where: str, connection: Connection, text: str) -> UnreachableError:
     )
 
 
-def _login(where: str, host: str, reply: Mapping[str, Any]) -> UnreachableError:
+def _login(
+    where: str, host: str, connection: Connection, reply: Mapping[str, Any]
+) -> UnreachableError:
+    if reply["jump"]:
+        return UnreachableError(
+            "the jump host does not let us in",
+            where=where,
+            found=f"ProxyJump {connection.bastion or 'of ~/.ssh/config'}",
+            wanted="a user of the jump host, with a key of the agent, of the site file"
+            " or of ~/.ssh/config",
+            fix=f"try it by hand: ssh {connection.bastion or 'to the jump host'}",
+        )
     tried = ", ".join(reply["tried"]) or "no key at all: the agent is empty and none is on disk"
     key = reply["tried"][0] if reply["tried"] else "~/.ssh/id_ed25519"
-    copy = f"ssh-copy-id -i {key} {reply['user']}@{reply['name']}"
+    if reply["locked"]:
+        fix = f"the key needs its passphrase, so give it to the agent: ssh-add {reply['locked'][0]}"
+    else:
+        fix = (
+            f"ssh-copy-id -i {key} {reply['user']}@{reply['name']};"
+            " or name another user or key under connection in the site file"
+        )
     return UnreachableError(
         f"the machine does not let {reply['user']} in",
         where=where,
         found=f"keys tried: {tried}",
         wanted=f"a public key of ours in ~{reply['user']}/.ssh/authorized_keys on {host}",
-        fix=f"{copy}; or name another user or key under connection in the site file",
+        fix=fix,
     )
 
 

@@ -38,6 +38,7 @@ from paramiko import (
     Agent,
     AuthenticationException,
     BadHostKeyException,
+    ChannelException,
     MissingHostKeyPolicy,
     SSHException,
 )
@@ -200,7 +201,16 @@ class Machine:
         if isinstance(error, SSHException) and str(error).startswith("StrictPolicy"):
             return self._unknown(error)
         if isinstance(error, AuthenticationException) or "authentication methods" in str(error):
-            return FailureError("login", name=name, user=self._user(), tried=self._tried())
+            tried = self._tried()
+            return FailureError(
+                "login",
+                name=name,
+                # Only a connection that got past its jump host has a configuration.
+                jump=not hasattr(self.host.connector.client, "_ssh_config"),
+                user=self._user(),
+                tried=tried,
+                locked=[key for key in tried if _needs_passphrase(key)],
+            )
         if isinstance(error, PyinfraError) and not isinstance(error, ConnectError):
             return FailureError("key file", text=str(error))
         return FailureError("connect", name=name, text=_reason(error))
@@ -252,18 +262,24 @@ class Machine:
 
 def _leave_to_agent(data: dict[str, Any]) -> None:
     """Drop a key that needs a passphrase: the agent may have it, and nobody can be asked here."""
+    if "ssh_key" in data and _needs_passphrase(data["ssh_key"]):
+        del data["ssh_key"]
+
+
+def _needs_passphrase(file: str) -> bool:
     try:
-        if "ssh_key" in data:
-            load_key_with_certificate(data["ssh_key"], allow_prompt=False)
+        load_key_with_certificate(file, allow_prompt=False)
     except PyinfraError as error:
-        if "encrypted" in str(error):
-            del data["ssh_key"]
+        return "encrypted" in str(error)
+    return False
 
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, NoValidConnectionsError):
         reasons = {_reason(one) for one in error.errors.values()}
         return ", ".join(sorted(reasons))
+    if isinstance(error, ChannelException):
+        return f"the jump host says: {error.text.lower()}"
     if isinstance(error, TimeoutError) or getattr(error, "errno", None) == errno.ETIMEDOUT:
         return str(error) if str(error).startswith("no answer") else "timed out"
     if isinstance(error, OSError) and error.strerror:
