@@ -1,0 +1,1 @@
+"""What the ``kubernetes`` phase knows of kubeadm: its configuration, its files, who does what."""

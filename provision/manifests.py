@@ -1,0 +1,29 @@
+"""Kubernetes objects as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+Manifest = Mapping[str, Any]
+
+
+def key(manifest: Manifest) -> str:
+    """Name of an object among all objects: ``Kind name`` or ``Kind namespace/name``."""
+    metadata = manifest["metadata"]
+    namespace = metadata.get("namespace")
+    name = f"{namespace}/{metadata['name']}" if namespace else metadata["name"]
+    return f"{manifest['kind']} {name}"
+
+
+def parse(text: str) -> Iterator[Manifest]:
+    """The objects of a YAML stream; lists are unfolded, empty documents left out."""
+    for document in yaml.safe_load_all(text):
+        if not document:
+            continue
+        if str(document.get("kind", "")).endswith("List") and "items" in document:
+            yield from document["items"]
+        else:
+            yield document
