@@ -79,6 +79,8 @@ class _File(_Entry):
 class _Unit(_Named):
     enabled: bool = True
     active: bool = True
+    keep: bool = False
+    """Let the unit run on when the role is removed, by its package's own configuration."""
 
 
 class _Absent(_Entry):
@@ -135,6 +137,7 @@ class Unit:
     name: str
     enabled: bool
     active: bool
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ def desired_state(role: Path, variables: Mapping[str, Any], resolver: Resolver) 
         ),
         absent=tuple(text(entry.path) for entry, text in renderer.each(declared.absent)),
         units=tuple(
-            Unit(text(entry.name), entry.enabled, entry.active)
+            Unit(text(entry.name), entry.enabled, entry.active, entry.keep)
             for entry, text in renderer.each(declared.units)
         ),
     )
@@ -279,6 +282,7 @@ class _Renderer:
             source="content",
             validate=entry.validate_with,
             restart=entry.restart,
+            restore=entry.restore,
         )
         if entry.secret is not None:
             name = text(entry.secret)

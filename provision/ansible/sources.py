@@ -35,7 +35,7 @@ class Sources:
 
     def blob(self, name: str) -> str:
         """sha256 of the bundle's file ``name`` for this machine's architecture."""
-        return self._bundle.sha256(name, self._needed("provision_architecture"))
+        return self.bundle.sha256(name, self._needed("provision_architecture"))
 
     def secret(self, name: str) -> str:
         """sha256 of the secret ``name``, which must have been made."""
@@ -50,7 +50,7 @@ class Sources:
                 return encoded(self._read_secret(file.name or ""))
             case "push":
                 architecture = self._needed("provision_architecture")
-                return encoded(self._bundle.path(file.name or "", architecture).read_bytes())
+                return encoded(self.bundle.path(file.name or "", architecture).read_bytes())
             case "blob":
                 return {"urls": self._depot_urls(file.sha256 or "")}
 
@@ -60,7 +60,8 @@ class Sources:
         return SecretStore(Path(self._needed("provision_secrets_path"))).read(name)
 
     @cached_property
-    def _bundle(self) -> BundleView:
+    def bundle(self) -> BundleView:
+        """The site's bundle, its signature and lock verified."""
         from provision.bundle import Bundle
 
         keys = [Path(key) for key in self._needed("provision_bundle_trusted_keys")]

@@ -75,7 +75,8 @@ def withdrawal(
     role: str, desired: DesiredState, observed: Mapping[str, Any], *, purge: bool
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """What has to be done to take the role's state off the machine, and its description."""
-    units = [unit.name for unit in desired.units if _is_up(observed["units"][unit.name])]
+    retired = [unit.name for unit in desired.units if not unit.keep]
+    units = [name for name in retired if _is_up(observed["units"][name])]
     there = [file for file in desired.files if observed["files"][file.path] is not None]
     files = [file.path for file in there if not file.restore]
     originals = observed["globs"][f"{ORIGINALS}/*"]
@@ -103,7 +104,12 @@ def withdrawal(
         "role": role,
         "has_secret": False,
         # All of them: a unit that is down already may still be in systemd's list of failed ones.
-        "units": [unit.name for unit in reversed(desired.units)],
+        "units": retired[::-1],
+        "kept": [
+            unit.name
+            for unit in desired.units
+            if unit.keep and any(unit.name in file.restart for file in there)
+        ],
         "files": files,
         "originals": restored,
         "directories": directories,

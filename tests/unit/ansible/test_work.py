@@ -169,6 +169,14 @@ def test_withdrawal_from_a_virgin_machine_changes_nothing() -> None:
     assert listed == []
 
 
+def test_a_unit_that_is_kept_runs_on_without_the_roles_files() -> None:
+    desired = replace(DESIRED, units=(replace(DESIRED.units[0], keep=True),))
+    work, listed = withdrawal("demo", desired, as_wanted(), purge=False)
+    assert work["units"] == []
+    assert work["kept"] == ["demo.service"]
+    assert "unit" not in {item["kind"] for item in listed}
+
+
 HOSTS = replace(FILE, path="/etc/hosts", restore=True)
 ONLY_HOSTS = DesiredState(files=(HOSTS,))
 

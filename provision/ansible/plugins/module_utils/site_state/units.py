@@ -40,9 +40,14 @@ def bring(unit: Mapping[str, Any], marks: Marks) -> bool:
     if unit["active"]:
         _start(name, "restart" if pending else "start")
     elif pending:
-        _start(name, "try-restart")
+        restart_if_running(name)
     marks.clear(name)
     return pending
+
+
+def restart_if_running(name: str) -> None:
+    """Restart a unit that is active, and leave any other alone."""
+    _start(name, "try-restart")
 
 
 def retire(name: str) -> None:

@@ -74,8 +74,9 @@ def apply(work: Work) -> list[str]:
 def withdraw(work: Work) -> None:
     """Take away what the role keeps.
 
-    The work names ``units``, ``files``, ``directories`` and ``packages`` to take away, and
-    as ``originals`` the files to put back.
+    The work names ``units``, ``files``, ``directories`` and ``packages`` to take away, as
+    ``originals`` the files to put back, and as ``kept`` the units that run on without the
+    role's files.
     """
     marks = Marks(work["role"])
     with locked(work["role"]):
@@ -92,6 +93,9 @@ def withdraw(work: Work) -> None:
             units.reload_definitions()
         for name in work["units"]:
             units.forget_failure(name)
+        for name in work["kept"]:
+            marks.clear(name)
+            units.restart_if_running(name)
         marks.forget()
         if work["packages"]:
             packages.purge(work["packages"])
