@@ -7,7 +7,7 @@ import io
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 EPOCH = 1767225600
@@ -38,7 +38,7 @@ class Member:
     mode: int = 0o755
 
 
-def write_tar(members: Iterable[Member], file: io.RawIOBase) -> None:
+def write_tar(members: Iterable[Member], file: io.RawIOBase | gzip.GzipFile) -> None:
     """Write ``members`` to ``file`` as a tar archive, with the folders above them."""
     with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for member in _with_parents(members):
@@ -89,9 +89,8 @@ def read_members(tar_path: Path, prefix: str = "") -> tuple[Member, ...]:
 def _with_parents(members: Iterable[Member]) -> list[Member]:
     by_path = {member.path.strip("/"): member for member in members}
     for path in tuple(by_path):
-        while "/" in path:
-            path = path.rpartition("/")[0]
-            by_path.setdefault(path, Member(path, "folder"))
+        for above in PurePosixPath(path).parents[:-1]:
+            by_path.setdefault(str(above), Member(str(above), "folder"))
     return [by_path[path] for path in sorted(by_path)]
 
 

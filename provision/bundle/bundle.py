@@ -330,7 +330,9 @@ def _not_trusted(
 
 def _damaged(path: Path) -> BundleError:
     return BundleError(
-        "a blob of the bundle is damaged", where=str(path), wanted=f"sha256:{path.name}",
+        "a blob of the bundle is damaged",
+        where=str(path),
+        wanted=f"sha256:{path.name}",
         fix=_REBUILD,
     )
 

@@ -68,6 +68,8 @@ def build(
     architecture: Architecture | None = None,
     source: SourceKind = "source",
     *,
+    mirrors: tuple[str, ...] = (),
+    ca_bundle: Path | None = None,
     jobs: int = 0,
     keep_caches: bool = False,
     progress: Progress | None = None,
@@ -83,8 +85,11 @@ def build(
         Empty: the catalog's default.
     architecture
         None: this machine's.
+    mirrors, ca_bundle
+        For ``upstream``: ``FROM=TO`` for URL prefixes or registries, and a file
+        of authorities to trust besides the system's.
     jobs
-        Builds at the same time; 0: by cores.
+        For ``source``: builds at the same time; 0: by cores.
     keep_caches
         Do not drop build caches and sources afterwards.
     cache, keys
@@ -108,21 +113,22 @@ def build(
     with _alone(cache):
         store = BlobStore(cache / "blobs")
         results = Results(cache / "steps", store)
-        chosen = filler or _source(source, cache, store, results, jobs or default_jobs())
+        chosen = filler
+        if chosen is None and source == "source":
+            chosen = SourceSource(cache, store, results, jobs or default_jobs())
+        elif chosen is None:
+            chosen = _upstream(cache, store, mirrors, ca_bundle)
         chosen.require(selection)
         provided = chosen.provide(selection, progress or Silent())
         name = f"{selection.kubernetes}-{source}-{selection.architecture}"
         path = cache / "bundles" / name
         lock = write_bundle(path, selection, source, provided, store, keys)
         freed = 0 if keep_caches else prune(cache, store, results)
-    bundle = Bundle.open(path) if keys.folder == KeyRing.default().folder else None
-    fingerprint = bundle.key.fingerprint if bundle else PublicKey.read(path / PUBLIC_KEY).fingerprint
+    fingerprint = PublicKey.read(path / PUBLIC_KEY).fingerprint
     return Built(path, lock, fingerprint, round(time.monotonic() - begin, 1), freed)
 
 
-def verify(
-    path: Path, trusted_keys: tuple[Path, ...] = (), *, trust: bool = False
-) -> Bundle:
+def verify(path: Path, trusted_keys: tuple[Path, ...] = (), *, trust: bool = False) -> Bundle:
     """Read every byte of the bundle at ``path`` and compare it with its signed lock.
 
     Parameters
@@ -190,14 +196,12 @@ def named(name: str, cache: Path | None = None) -> Path:
     return Bundle.find(folder, name or default_kubernetes_version())
 
 
-def _source(
-    kind: SourceKind, cache: Path, store: BlobStore, results: Results, jobs: int
+def _upstream(
+    cache: Path, store: BlobStore, mirrors: tuple[str, ...], ca_bundle: Path | None
 ) -> Source:
-    if kind == "source":
-        return SourceSource(cache, store, results, jobs)
     from provision.bundle.upstream import UpstreamOptions, UpstreamSource
 
-    return UpstreamSource(store, cache, UpstreamOptions())
+    return UpstreamSource(cache, store, UpstreamOptions.parse(mirrors, ca_bundle))
 
 
 def _listed(path: Path) -> Listed:
@@ -205,9 +209,7 @@ def _listed(path: Path) -> Listed:
         lock = Bundle.open(path).lock
     except BundleError as error:
         return Listed(path.name, path, "", "", "", 0, error.what)
-    return Listed(
-        lock.name, path, lock.kubernetes, lock.architecture, lock.source, lock.size, ""
-    )
+    return Listed(lock.name, path, lock.kubernetes, lock.architecture, lock.source, lock.size, "")
 
 
 @contextmanager

@@ -179,6 +179,7 @@ class GoWorkshop:
             groups[(*build.tags, *build.output_tags.get(name, ()))].append(name)
         environment = {
             "GOCACHE": str(work / "cache"),
+            "GOTMPDIR": str(work),
             "CGO_ENABLED": "1" if build.cgo else "0",
             "GOARCH": self.architecture,
             "GOOS": "linux",
@@ -320,6 +321,6 @@ def _failed(name: str, command: list[str], output: str) -> BundleError:
     return BundleError(
         "a build command failed",
         where=name,
-        found=f"{' '.join(Path(part).name if part.startswith('/') else part for part in command[:3])} …:\n{tail}",
+        found=f"{Path(command[0]).name} {command[1]}:\n{tail}",
         fix="what was finished before is kept; run the same command again to continue",
     )

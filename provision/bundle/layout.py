@@ -111,7 +111,10 @@ def _components(
             reference = f"{FILES_REPOSITORY}:{chosen.component}-{chosen.version}"
             manifest = add_artifact(
                 store,
-                ((file.name, file.blob, _CHART if file.kind == "chart" else FILE) for file in files),
+                (
+                    (file.name, file.blob, _CHART if file.kind == "chart" else FILE)
+                    for file in files
+                ),
                 {"org.opencontainers.image.version": chosen.version},
             )
             descriptors.append(

@@ -6,12 +6,18 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping
 
-from cyclonedx.model import HashAlgorithm, HashType, Property, XsUri
+from cyclonedx.model import (
+    ExternalReference,
+    ExternalReferenceType,
+    HashAlgorithm,
+    HashType,
+    Property,
+    XsUri,
+)
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.bom_ref import BomRef
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.license import LicenseExpression
-from cyclonedx.model import ExternalReference, ExternalReferenceType
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 

@@ -90,7 +90,7 @@ class PublicKey:
 
 
 class KeyRing:
-    """This controller's own signing key, and the keys it has been told to trust.
+    """The controller's own signing key, and the keys it has been told to trust.
 
     Parameters
     ----------

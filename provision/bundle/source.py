@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,6 +179,12 @@ class SourceSource:
                 task.key: pool.submit(self._build, task, toolchain, memory, progress)
                 for task in todo
             }
+            try:
+                wait(futures.values())
+            except BaseException:
+                # Interrupted: what runs gets the terminal's signal too, the rest must not begin.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         # All have ended here, so that one that failed does not waste the others' work.
         made.update({key: future.result() for key, future in futures.items()})
         return made

@@ -54,7 +54,7 @@ def go_pin() -> GoPin:
 
 
 def machine_architecture() -> Architecture:
-    """This machine's architecture, in Go's terms.
+    """The architecture of the machine this runs on, in Go's terms.
 
     Raises
     ------
