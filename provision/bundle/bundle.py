@@ -105,6 +105,11 @@ class Bundle:
         return self.lock.name
 
     @property
+    def digest(self) -> str:
+        """Digest of the lock, and so of everything in the bundle."""
+        return f"sha256:{hashlib.sha256(self.lock.encode()).hexdigest()}"
+
+    @property
     def kubernetes(self) -> str:
         """Version of Kubernetes in it."""
         return self.lock.kubernetes

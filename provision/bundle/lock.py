@@ -119,8 +119,8 @@ class Lock(Model):
 def repository(reference: str) -> tuple[str, str]:
     """Repository and tag under which a depot serves the image ``reference``.
 
-    The registry's own name is not part of it: containerd asks a mirror for
-    the repository alone.
+    The repository begins with the upstream registry's name, since two
+    registries may have a repository of the same name.
     """
     path, _, tag = reference.rpartition(":")
-    return path.partition("/")[2], tag
+    return path, tag
