@@ -15,6 +15,7 @@ from provision.adapters.ansible import AnsibleRunner
 from provision.adapters.connection import Connections
 from provision.adapters.pyinfra import PyinfraMachines
 from provision.errors import ConfigError, SecretsError
+from provision.explain import located, site_error
 from provision.facts import ClusterFacts, Facts, Query
 from provision.inventory import ControllerPaths, machine_variables
 from provision.paths import cache_path, state_path
@@ -65,13 +66,13 @@ def read_site(path: Path) -> LoadedSite:
     """Read a site file and let every component judge its part of it."""
     phases = discover()
     loaded = load_site(path, site_model(settings_models(phases)))
-    problems = [problem for phase in phases for problem in phase.validate_site(loaded.site)]
+    problems = [
+        located(problem, loaded.file)
+        for phase in phases
+        for problem in phase.validate_site(loaded.site)
+    ]
     if problems:
-        raise ConfigError(
-            problems[0] + "".join(f"\nand {problem}" for problem in problems[1:]),
-            where=str(path),
-            fix="correct the site file, then: provision check",
-        )
+        raise site_error(problems)
     return loaded
 
 

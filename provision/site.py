@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
@@ -29,13 +35,41 @@ from pydantic import (
 )
 
 from provision.errors import ConfigError
-from provision.yamlfile import Location, YamlFile, read_yaml
+from provision.explain import DNS_LABEL, explain, site_error
+from provision.yamlfile import YamlFile, read_yaml
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
-DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-"""RFC 1123 label, which is also what Kubernetes takes as a node's name."""
+def _as_address(value: object) -> object:
+    if isinstance(value, IPv4Address | IPv6Address):
+        return value
+    try:
+        return ip_address(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError("must be an IP address, such as 192.0.2.11") from error
+
+
+def _as_network(value: object) -> object:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    text = value if isinstance(value, str) and "/" in value else ""
+    try:
+        loose = ip_network(text, strict=False)
+    except ValueError as error:
+        raise ValueError("must be a network in CIDR form, such as 192.0.2.0/24") from error
+    if str(loose.network_address) != str(ip_address(text.split("/", 1)[0])):
+        raise ValueError(f"must be a network, not an address in one; write {loose}")
+    return loose
+
+
+Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(_as_address)]
+"""An IPv4 or IPv6 address."""
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_as_network)]
+"""An IPv4 or IPv6 network in CIDR form."""
+
+PRIVATE_NETWORKS = tuple(
+    map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
+)
+"""Private use: RFC 1918, RFC 6598, RFC 4193."""
 
 
 class Model(BaseModel):
@@ -61,6 +95,10 @@ class Architecture(StrEnum):
 class SecretRef(Model):
     """Where a secret comes from; the secret itself never stands in a site file."""
 
+    withhold: ClassVar[bool] = True
+    """Errors must not show what stands here: it may be the secret after all."""
+    wanted: ClassVar[str] = "exactly one of: {file: PATH}, {store: NAME}, {prompt: true}"
+
     file: Path | None = None
     """File that holds the secret, readable by its owner alone; relative to the site file."""
     store: str | None = None
@@ -71,14 +109,20 @@ class SecretRef(Model):
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if sum((self.file is not None, self.store is not None, self.prompt)) != 1:
-            raise ValueError("give exactly one of file, store or prompt: true")
+            raise ValueError("names no place, or more than one")
         return self
+
+
+USER = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
+"""A login name; a hyphen in front would be an option to ssh."""
+JUMP = r"^([A-Za-z_][A-Za-z0-9_.-]*@)?([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"
+"""``[user@]host[:port]``, an IPv6 address in brackets."""
 
 
 class Connection(Model):
     """How machines are reached over SSH."""
 
-    user: str | None = None
+    user: Annotated[str, Field(pattern=USER)] | None = None
     """Login name; without it, that of ``~/.ssh/config`` or of the caller."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """TCP port of the SSH server; without it, that of ``~/.ssh/config``, or 22."""
@@ -86,7 +130,7 @@ class Connection(Model):
     """Private key file, relative to the site file; without it, the agent and the default keys."""
     known_hosts: Path | None = None
     """Pinned host keys, relative to the site file; without it ``~/.ssh/known_hosts``."""
-    bastion: str | None = None
+    bastion: Annotated[str, Field(pattern=JUMP)] | None = None
     """``[user@]host[:port]`` to jump through (OpenSSH's ProxyJump)."""
     sudo_password: SecretRef | None = None
     """Password for sudo; without it, sudo must not ask for one."""
@@ -221,25 +265,38 @@ class Site(Model):
     def _consistent(self) -> Self:
         problems = [*_host_problems(self), *_network_problems(self)]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
 
 def _host_problems(site: Site) -> Iterator[str]:
-    by_address: dict[Address, str] = {}
+    by_address: dict[IPv4Address | IPv6Address, str] = {}
+    listed = ", ".join(map(str, site.network.machines))
     for name, host in site.hosts.items():
+        key = f"hosts.{name}.address"
         other = by_address.setdefault(host.address, name)
         if other != name:
-            yield f"hosts.{name}.address is {host.address}, which hosts.{other} has already"
-        if not any(host.address in network for network in site.network.machines):
-            listed = ", ".join(map(str, site.network.machines))
-            yield f"hosts.{name}.address {host.address} is outside network.machines ({listed})"
+            yield f"{key} is {host.address}, which hosts.{other} has already"
+        homes = [network for network in site.network.machines if host.address in network]
+        if not homes:
+            yield f"{key} {host.address} is outside network.machines ({listed})"
+        elif not _is_assignable(host.address, homes[0]):
+            yield f"{key} {host.address} is the network's own or its broadcast address"
+        if len(set(host.parts)) != len(host.parts):
+            yield f"hosts.{name}.parts names a part twice"
     count = len(site.control_plane)
     if count not in (1, 3, 5):
+        verb = "machine has" if count == 1 else "machines have"
         yield (
-            f"{count} machines have the part control_plane; etcd needs an odd number to survive"
-            " a loss: 1, 3 or 5"
+            f"hosts: {count} {verb} the part control_plane, and etcd needs an odd number of"
+            " members to survive a loss; let 1, 3 or 5 machines have it"
         )
+
+
+def _is_assignable(address: IPv4Address | IPv6Address, network: IPv4Network | IPv6Network) -> bool:
+    if network.version == 6 or network.prefixlen >= 31:
+        return True
+    return address not in (network.network_address, network.broadcast_address)
 
 
 def _network_problems(site: Site) -> Iterator[str]:
@@ -249,11 +306,35 @@ def _network_problems(site: Site) -> Iterator[str]:
         for network in getattr(site.network, label)
     ]
     for (one, left), (other, right) in combinations(named, 2):
-        if left.version == right.version and left.overlaps(right):
-            yield f"network.{one} {left} overlaps network.{other} {right}"
+        if one != other and left.version == right.version and left.overlaps(right):
+            yield f"network.{other} {right} overlaps network.{one} {left}"
     for label, network in named:
-        if label != "machines" and not network.is_private:
-            yield f"network.{label} {network} is not private (RFC 1918) space"
+        if label != "machines" and not _is_private(network):
+            yield (
+                f"network.{label} {network} is not private space; take it from 10.0.0.0/8,"
+                " 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 or fc00::/7"
+            )
+    families = {
+        label: [network.version for network in getattr(site.network, label)]
+        for label in ("machines", "pods", "services")
+    }
+    for label, versions in families.items():
+        if len(set(versions)) != len(versions):
+            yield f"network.{label} names two networks of IPv{versions[0]}; give one of each family"
+        elif versions[0] != families["machines"][0]:
+            yield (
+                f"network.{label} begins with IPv{versions[0]}, and network.machines with"
+                f" IPv{families['machines'][0]}; the first family must be the same"
+            )
+    if len(families["pods"]) != len(families["services"]):
+        yield "network.services must have as many families as network.pods: one, or both of two"
+
+
+def _is_private(network: IPv4Network | IPv6Network) -> bool:
+    return any(
+        network.version == space.version and network.subnet_of(space)  # type: ignore[arg-type]
+        for space in PRIVATE_NETWORKS
+    )
 
 
 def site_model(settings: Sequence[type[Settings]]) -> type[Site]:
@@ -289,76 +370,15 @@ def load_site(path: Path, model: type[Site]) -> LoadedSite:
     source = read_yaml(path)
     if not isinstance(source.data, Mapping):
         raise ConfigError(
-            "a site file is a mapping of keys",
+            "a site file is a mapping of keys to values",
             where=source.where(()),
-            found=type(source.data).__name__,
-            fix="see an example with: provision init --help",
+            found="a list" if isinstance(source.data, list) else "a single value",
+            wanted="lines of the form KEY: VALUE, the first of them name: NAME",
+            fix="write an example to begin with: provision init",
         )
     try:
         site = model.model_validate(source.data)
     except ValidationError as error:
-        raise _as_config_error(error, source, model) from error
-    except RecursionError as error:
-        raise ConfigError("the file is nested too deeply", where=str(path)) from error
+        raise site_error(explain(error, source, model)) from error
     site.place(path.absolute().parent)
     return LoadedSite(site, source)
-
-
-def _as_config_error(error: ValidationError, source: YamlFile, model: type[Site]) -> ConfigError:
-    problems = [_problem(item, source, model) for item in error.errors(include_url=False)]
-    first, *others = problems
-    more = "".join(f"\nand {text} ({where})" for where, text, _, _ in others[:20])
-    where, what, found, wanted = first
-    return ConfigError(
-        what + more,
-        where=where,
-        found=found,
-        wanted=wanted,
-        fix="correct the site file, then: provision check (every key: provision schema)",
-    )
-
-
-def _problem(item: Any, source: YamlFile, model: type[Site]) -> tuple[str, str, str, str]:
-    location: Location = tuple(step for step in item["loc"] if _in_file(step))
-    # pydantic adds the names of union members to a location; those are not keys of the file.
-    while location and not _exists(source.data, location[:-1]):
-        location = location[:-1]
-    key = ".".join(map(str, location)) or "the site"
-    where = source.where(location)
-    if item["type"] == "extra_forbidden":
-        siblings = _siblings(model, location)
-        return where, f"unknown key {key}", "", f"one of: {', '.join(siblings)}" if siblings else ""
-    if item["type"] == "missing":
-        return where, f"the required setting {key} is missing", "", ""
-    message = re.sub(r"^Value error, ", "", item["msg"])
-    value = item.get("input")
-    found = "" if isinstance(value, Mapping | list) else repr(value)[:80]
-    return where, f"{key}: {message}" if location else message, found, ""
-
-
-def _in_file(step: int | str) -> bool:
-    return not (isinstance(step, str) and ("[" in step or step == "__root__"))
-
-
-def _exists(data: Any, location: Location) -> bool:
-    for step in location:
-        try:
-            data = data[step]
-        except (KeyError, IndexError, TypeError):
-            return False
-    return True
-
-
-def _siblings(model: type[BaseModel], location: Location) -> list[str]:
-    """Keys that are allowed beside the last one of ``location``."""
-    current: Any = model
-    for step in location[:-1]:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            field = current.model_fields.get(str(step))
-            current = field.annotation if field else None
-        else:
-            arguments = getattr(current, "__args__", ())
-            current = arguments[-1] if arguments else None
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return sorted(current.model_fields)
-    return []

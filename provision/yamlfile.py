@@ -140,13 +140,13 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Count while composing, so that noise is refused before it takes memory."""
-        mark = self.peek_event().start_mark
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._depth += 1
         self._count += 1
         if self._depth > MAX_DEPTH:
-            raise _Refused(f"it is nested deeper than {MAX_DEPTH} levels", mark)
+            raise _Refused(f"the file is nested deeper than {MAX_DEPTH} levels", mark)
         if self._count > MAX_NODES:
-            raise _Refused(f"it holds more than {MAX_NODES} values", mark)
+            raise _Refused(f"the file holds more than {MAX_NODES} values", mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -156,11 +156,19 @@ class _Loader(yaml.SafeLoader):
         self.flatten_mapping(node)
         return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
 
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
+        """Text that can be written down again: an escape may stand for half a character."""
+        text = str(super().construct_scalar(node))
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise _Refused("this text holds half a character (a lone surrogate)", node.start_mark)
+        return text
+
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Resolve ``<<`` only after every key is known to be text."""
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise _Refused("a key must be plain text", key.start_mark)
+            self.construct_scalar(key)
         super().flatten_mapping(node)
 
     def whole_number(self, node: yaml.ScalarNode) -> int:
@@ -227,7 +235,7 @@ def _not_yaml(error: yaml.MarkedYAMLError, path: Path) -> ConfigError:
     mark = error.problem_mark or error.context_mark
     position = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
     if isinstance(error, _Refused):
-        what = f"this is no site file: {error.problem}"
+        what = str(error.problem)
     elif "could not determine a constructor" in str(error.problem):
         what = "tags (words that begin with '!') have no meaning in a site file"
     else:
@@ -253,7 +261,7 @@ def _refuse_excess(root: yaml.Node) -> None:
         if id(node) in ancestors:
             raise _Refused("an alias stands for something that contains it", node.start_mark)
         if budget < 0:
-            raise _Refused(f"its aliases unfold to more than {MAX_NODES} values", node.start_mark)
+            raise _Refused(f"aliases unfold to more than {MAX_NODES} values", node.start_mark)
         inner = ancestors | {id(node)}
         if isinstance(node, yaml.MappingNode):
             _refuse_duplicate_keys(node)
