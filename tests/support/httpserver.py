@@ -93,8 +93,10 @@ class FaultyServer:
             if len(self.asked) > MOST_REQUESTS:
                 return Turn(status=410)
             turns: Sequence[Turn] = self._turns.get(asked.path, ())
-            if asked.method != "GET" or not turns:
+            if not turns:
                 return Turn()
+            if asked.method != "GET":
+                return turns[0]
             return self._turns[asked.path].pop(0) if len(turns) > 1 else turns[0]
 
     def wait_until_stopped(self) -> None:

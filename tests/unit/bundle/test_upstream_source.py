@@ -1,0 +1,330 @@
+"""The source ``upstream``, from a local server that has the upstream paths."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.bundle.catalog import Catalog, Selection
+from provision.bundle.mirrors import Mirrors
+from provision.bundle.progress import Outcome, Step
+from provision.bundle.sources import Provided
+from provision.bundle.store import BlobStore
+from provision.bundle.transfer import HttpSettings
+from provision.bundle.upstream import UpstreamOptions, UpstreamSource
+from provision.errors import BundleError, ConfigError, DiskFullError, UsageError
+from tests.support.httpserver import FaultyServer, Turn
+from tests.support.publisher import Publisher, archive, sha256
+
+IMPATIENT = HttpSettings(stall_timeout=0.5, tries=2, first_pause=0)
+KUBELET = b"kubelet for amd64" * 5000
+CONTAINERD = b"containerd for amd64" * 5000
+CHART = b"chart" * 100
+ARCHIVE = archive({"./bin/containerd": CONTAINERD, "bin/ctr": b"ctr", "README": b"read me"})
+KUBELET_PATH = "/dl.k8s.io/release/v1.36.3/bin/linux/amd64/kubelet"
+ARCHIVE_PATH = "/github.com/containerd/v2.4.1/containerd-2.4.1-linux-amd64.tar.gz"
+CHART_PATH = "/helm.cilium.io/cilium-1.20.2.tgz"
+
+
+@dataclass
+class Heard:
+    """A progress that remembers."""
+
+    steps: list[str] = field(default_factory=list)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    details: list[str] = field(default_factory=list)
+
+    def planned(self, steps: tuple[Step, ...]) -> None:
+        self.steps = [step.name for step in steps]
+
+    def started(self, name: str) -> None:
+        assert name in self.steps
+
+    def detail(self, name: str, text: str) -> None:
+        self.details.append(f"{name}: {text}")
+
+    def finished(self, name: str, outcome: Outcome, seconds: float) -> None:
+        assert seconds >= 0
+        self.outcomes[name] = outcome
+
+
+@pytest.fixture
+def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with FaultyServer() as server:
+        yield Publisher(server)
+
+
+@pytest.fixture
+def catalog(publisher: Publisher) -> Catalog:
+    """Three components, published on the local server under their upstream paths."""
+    publisher.file(KUBELET_PATH, KUBELET)
+    publisher.file(ARCHIVE_PATH, ARCHIVE)
+    publisher.file(CHART_PATH, CHART)
+    apiserver = publisher.image("registry.k8s.io/kube-apiserver")
+    cilium = publisher.image("quay.io/cilium/cilium", oci=True)
+    kubernetes = component(
+        "kubernetes",
+        "1.36.3",
+        downloads={
+            "kubelet": "https://dl.k8s.io/release/v{version}/bin/linux/{architecture}/kubelet"
+        },
+        files=[{"name": "kubelet", "upstream": {"download": "kubelet"}}],
+        images=[{"reference": "registry.k8s.io/kube-apiserver:v{version}"}],
+        sha256={"kubelet": sha256(KUBELET)},
+        digests={"registry.k8s.io/kube-apiserver:v1.36.3": apiserver.digest},
+    )
+    containerd = component(
+        "containerd",
+        "2.4.1",
+        downloads={
+            "containerd": "https://github.com/containerd/v{version}"
+            "/containerd-{version}-linux-{architecture}.tar.gz"
+        },
+        files=[
+            {"name": name, "upstream": {"download": "containerd", "member": f"bin/{name}"}}
+            for name in ("containerd", "ctr")
+        ],
+        sha256={"containerd": sha256(ARCHIVE)},
+    )
+    network = component(
+        "cilium",
+        "1.20.2",
+        downloads={"chart": "https://helm.cilium.io/cilium-{version}.tgz"},
+        files=[
+            {
+                "name": "cilium-chart",
+                "kind": "chart",
+                "any_architecture": True,
+                "upstream": {"download": "chart"},
+            }
+        ],
+        images=[{"reference": "quay.io/cilium/cilium:v{version}"}],
+        sha256={"chart": sha256(CHART)},
+        digests={"quay.io/cilium/cilium:v1.20.2": cilium.digest},
+    )
+    return Catalog.model_validate({"components": [kubernetes, containerd, network]})
+
+
+def component(name: str, version: str, **parts: Any) -> dict[str, Any]:
+    checksums = {download: {"amd64": number} for download, number in parts.pop("sha256").items()}
+    release = {
+        "version": version,
+        "sha256": checksums,
+        "digests": parts.pop("digests", {}),
+        "checksums_from": "the local server",
+    }
+    about = {"about": name, "home": "https://example.org", "license": "Apache-2.0"}
+    return {"name": name, **about, **parts, "releases": [release]}
+
+
+@pytest.fixture
+def selection(catalog: Catalog) -> Selection:
+    return catalog.select("1.36.3", "amd64", "upstream")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def provide(
+    publisher: Publisher, cache: Path, selection: Selection, heard: Heard | None = None
+) -> dict[str, Provided]:
+    url = publisher.server.url
+    mirrors = Mirrors.parse([f"https://={url}/", f"docker://={url}/"])
+    options = UpstreamOptions(mirrors, IMPATIENT)
+    source = UpstreamSource(cache, BlobStore(cache / "blobs"), options)
+    source.require(selection)
+    return dict(source.provide(selection, heard or Heard()))
+
+
+def test_everything_arrives_from_the_upstream_paths(
+    publisher: Publisher, cache: Path, selection: Selection
+) -> None:
+    heard = Heard()
+    provided = provide(publisher, cache, selection, heard)
+    files = {file.name: file for one in provided.values() for file in one.files}
+    store = BlobStore(cache / "blobs")
+    contents = {name: store.path(file.sha256).read_bytes() for name, file in files.items()}
+    assert contents == {
+        "kubelet": KUBELET,
+        "containerd": CONTAINERD,
+        "ctr": b"ctr",
+        "cilium-chart": CHART,
+    }
+    assert files["kubelet"].origin == "https://dl.k8s.io/release/v1.36.3/bin/linux/amd64/kubelet"
+    assert files["cilium-chart"].any_architecture
+    images = {image.reference: image for one in provided.values() for image in one.images}
+    assert set(images) == {
+        "registry.k8s.io/kube-apiserver:v1.36.3",
+        "quay.io/cilium/cilium:v1.20.2",
+    }
+    for image in images.values():
+        manifest = store.path(image.manifest_sha256).read_bytes()
+        assert hashlib.sha256(manifest).hexdigest() == image.manifest_sha256
+        assert len(manifest) == image.manifest_size
+        assert all(store.path(name).stat().st_size == size for name, size in image.blobs.items())
+    assert set(heard.outcomes) == set(heard.steps)
+    assert set(heard.outcomes.values()) == {"downloaded"}
+
+
+def test_a_second_run_asks_nobody(publisher: Publisher, cache: Path, selection: Selection) -> None:
+    first = provide(publisher, cache, selection)
+    publisher.server.asked.clear()
+    heard = Heard()
+    assert provide(publisher, cache, selection, heard) == first
+    assert publisher.server.asked == []
+    assert set(heard.outcomes.values()) == {"kept"}
+
+
+def test_an_archive_is_not_needed_once_its_files_are_out(
+    publisher: Publisher, cache: Path, selection: Selection
+) -> None:
+    first = provide(publisher, cache, selection)
+    BlobStore(cache / "blobs").remove(sha256(ARCHIVE))
+    publisher.server.asked.clear()
+    assert provide(publisher, cache, selection) == first
+    assert publisher.server.asked == []
+
+
+def test_a_damaged_blob_is_read_again(
+    publisher: Publisher, cache: Path, selection: Selection
+) -> None:
+    first = provide(publisher, cache, selection)
+    kubelet = BlobStore(cache / "blobs").path(sha256(KUBELET))
+    kubelet.chmod(0o644)
+    kubelet.write_bytes(b"damaged")
+    assert provide(publisher, cache, selection) == first
+    assert kubelet.read_bytes() == KUBELET
+
+
+def test_a_failure_keeps_what_arrived_and_the_next_run_reads_the_rest(
+    publisher: Publisher, cache: Path, selection: Selection
+) -> None:
+    publisher.server.misbehave(KUBELET_PATH, Turn(status=404))
+    with pytest.raises(BundleError) as caught:
+        provide(publisher, cache, selection)
+    assert caught.value.found == "HTTP 404 Not Found"
+    publisher.server.asked.clear()
+    publisher.server.misbehave(KUBELET_PATH, Turn())
+    heard = Heard()
+    provide(publisher, cache, selection, heard)
+    assert {one.path for one in publisher.server.asked} == {KUBELET_PATH}
+    assert [name for name, how in heard.outcomes.items() if how == "downloaded"] == [
+        "kubernetes/kubelet"
+    ]
+
+
+def test_a_cut_download_is_resumed_by_the_next_run(
+    publisher: Publisher, cache: Path, selection: Selection
+) -> None:
+    publisher.server.misbehave(KUBELET_PATH, Turn(cut_after=40_000), Turn(cut_after=0))
+    with pytest.raises(BundleError, match="cannot be downloaded"):
+        provide(publisher, cache, selection)
+    publisher.server.asked.clear()
+    publisher.server.misbehave(KUBELET_PATH, Turn())
+    provide(publisher, cache, selection)
+    assert publisher.server.gets(KUBELET_PATH)[0].headers["Range"] == "bytes=40000-"
+    assert list((cache / "upstream" / "partial").iterdir()) == []
+
+
+def test_all_failures_are_told_together(
+    publisher: Publisher, cache: Path, selection: Selection
+) -> None:
+    publisher.server.misbehave(KUBELET_PATH, Turn(status=404))
+    publisher.server.misbehave(CHART_PATH, Turn(content=b"<html>log in</html>"))
+    with pytest.raises(BundleError, match="2 parts of the bundle") as caught:
+        provide(publisher, cache, selection)
+    assert "kubernetes/kubelet" in caught.value.found
+    assert "cilium/chart is not the file that was published" in caught.value.found
+
+
+def test_a_missing_image_is_told_before_anything_is_downloaded(
+    publisher: Publisher, cache: Path, catalog: Catalog, selection: Selection
+) -> None:
+    digest = selection.components[0].digests["registry.k8s.io/kube-apiserver:v1.36.3"]
+    publisher.server.misbehave(
+        f"/v2/registry.k8s.io/kube-apiserver/manifests/{digest}", Turn(status=404)
+    )
+    with pytest.raises(BundleError, match="the image kube-apiserver cannot be read"):
+        provide(publisher, cache, selection)
+    assert publisher.server.gets(KUBELET_PATH) == []
+
+
+def test_too_little_disk_is_told_before_anything_is_downloaded(
+    publisher: Publisher, cache: Path, selection: Selection
+) -> None:
+    free = shutil.disk_usage(cache.parent).free
+    publisher.server.misbehave(ARCHIVE_PATH, Turn(announced=free))
+    with pytest.raises(DiskFullError) as caught:
+        provide(publisher, cache, selection)
+    assert "PROVISION_CACHE" in caught.value.fix
+    assert publisher.server.gets(KUBELET_PATH) == []
+
+
+def test_a_version_without_published_checksums_lists_those_that_have_them(
+    cache: Path, catalog: Catalog
+) -> None:
+    selection = Catalog.load().select("1.37.2", "amd64", "source")
+    source = UpstreamSource(cache, BlobStore(cache / "blobs"))
+    with pytest.raises(BundleError) as caught:
+        source.require(selection)
+    assert "1.36.3" in caught.value.wanted
+    assert "--source upstream --kubernetes" in caught.value.fix
+
+
+def test_a_missing_skopeo_is_told_with_its_package(
+    cache: Path, selection: Selection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(cache))
+    with pytest.raises(BundleError) as caught:
+        UpstreamSource(cache, BlobStore(cache / "blobs")).require(selection)
+    assert caught.value.fix == "apt-get install skopeo"
+
+
+def test_a_certificate_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="certificates cannot be read"):
+        UpstreamOptions.parse([], tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mirror.example.org", "https://dl.k8s.io", "a=b", "=docker://a"]
+)
+def test_a_mirror_of_another_form_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Mirrors.parse([text])
+    assert caught.value.found == text
+    assert "--mirror https://dl.k8s.io=" in caught.value.fix
+
+
+def test_the_longest_prefix_decides_and_ends_at_a_slash() -> None:
+    mirrors = Mirrors.parse(
+        [
+            "https://dl.k8s.io=https://mirror.example.org/k8s",
+            "https://dl.k8s.io/release=https://near.example.org",
+            "docker://registry.k8s.io=docker://mirror.example.org:5000/k8s",
+            "docker://quay.io=http://127.0.0.1:5000/quay",
+        ]
+    )
+    assert mirrors.url("https://dl.k8s.io/release/v1/kubelet") == (
+        "https://near.example.org/v1/kubelet"
+    )
+    assert mirrors.url("https://dl.k8s.io/other") == "https://mirror.example.org/k8s/other"
+    assert mirrors.url("https://dl.k8s.io.example.org/x") == "https://dl.k8s.io.example.org/x"
+    kept = mirrors.image("docker.io/library/busybox:1.38.0", "sha256:0")
+    assert str(kept) == "docker://docker.io/library/busybox@sha256:0"
+    near = mirrors.image("registry.k8s.io/pause:3.10.2", "sha256:0")
+    assert str(near) == "docker://mirror.example.org:5000/k8s/pause@sha256:0"
+    assert near.encrypted
+    plain = mirrors.image("quay.io/cilium/cilium:v1.20.2", "sha256:0")
+    assert str(plain) == "docker://127.0.0.1:5000/quay/cilium/cilium@sha256:0"
+    assert not plain.encrypted
