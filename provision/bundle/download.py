@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
 
 import requests
 from filelock import FileLock, Timeout
 
+from provision.bundle.cancellation import Cancellation
 from provision.bundle.jobs import PARALLEL
 from provision.bundle.progress import Outcome, Progress
 from provision.bundle.store import Blob, BlobStore, hash_file
@@ -40,7 +40,7 @@ class Downloads:
     store: BlobStore
     partial: Path
     settings: HttpSettings = field(default_factory=HttpSettings)
-    cancelled: Event = field(default_factory=Event)
+    cancelled: Cancellation = field(default_factory=Cancellation)
 
     def held(self, download: Download) -> Blob | None:
         """The file, if the store has it whole; a damaged one is forgotten."""

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from threading import Event
 
+from provision.bundle.cancellation import Cancellation
 from provision.bundle.progress import Outcome, Progress
 from provision.bundle.transfer_errors import Cancelled
 from provision.errors import BundleError, DiskFullError, OperatorError
@@ -32,7 +32,7 @@ class Job:
     work: Callable[[], Outcome]
 
 
-def run_jobs(jobs: Sequence[Job], progress: Progress, cancelled: Event) -> None:
+def run_jobs(jobs: Sequence[Job], progress: Progress, cancelled: Cancellation) -> None:
     """Do all ``jobs``; one that fails does not stop the others, so they need not be done again.
 
     Parameters
@@ -75,7 +75,7 @@ def together(failures: Sequence[OperatorError]) -> OperatorError:
     )
 
 
-def _run(job: Job, progress: Progress, cancelled: Event) -> OperatorError | None:
+def _run(job: Job, progress: Progress, cancelled: Cancellation) -> OperatorError | None:
     if cancelled.is_set():
         return None
     started = time.monotonic()
@@ -91,7 +91,7 @@ def _run(job: Job, progress: Progress, cancelled: Event) -> OperatorError | None
     return None
 
 
-def _stop(running: Sequence[Future[OperatorError | None]], cancelled: Event) -> None:
+def _stop(running: Sequence[Future[OperatorError | None]], cancelled: Cancellation) -> None:
     cancelled.set()
     for future in running:
         future.cancel()

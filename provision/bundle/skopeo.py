@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
+from provision.bundle.cancellation import Cancellation
 from provision.bundle.transfer import LONGEST_PAUSE, HttpSettings
 from provision.bundle.transfer_errors import ADVICE, Cancelled
 from provision.errors import BundleError, DiskFullError, OperatorError
@@ -99,7 +99,7 @@ class Skopeo:
     def __init__(
         self,
         settings: HttpSettings,
-        cancelled: Event,
+        cancelled: Cancellation,
         *,
         repeats: int = 2,
         clock: Callable[[], float] = time.monotonic,

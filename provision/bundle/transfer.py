@@ -15,15 +15,16 @@ import shutil
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from threading import Event
 
 import requests
 import urllib3
 
+from provision.bundle.cancellation import Cancellation
 from provision.bundle.transfer_errors import (
     Cancelled,
     FinalError,
@@ -117,7 +118,7 @@ class Transfer:
         part: Path,
         settings: HttpSettings,
         *,
-        cancelled: Event,
+        cancelled: Cancellation,
         advance: Advance,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -234,18 +235,22 @@ class Transfer:
     def _chunks(self, response: requests.Response) -> Iterator[bytes]:
         """The body as sent, without undoing any Content-Encoding: the sum is of those bytes."""
         try:
-            # read1 hands over what has arrived; read would wait for a whole chunk, and a
-            # crawling server would never be noticed.
-            while chunk := response.raw.read1(CHUNK, decode_content=False):
-                if self.cancelled.is_set():
-                    raise Cancelled
-                yield chunk
+            with self.cancelled.unblocking(lambda: _hang_up(response)):
+                yield from self._arriving(response)
         except urllib3.exceptions.ReadTimeoutError as error:
             raise TryError(
                 f"no byte for {self.settings.stall_timeout:g} s", advice="stalled"
             ) from error
         except (urllib3.exceptions.HTTPError, ssl.SSLError, ConnectionError) as error:
             raise TryError(f"the connection broke: {_plain(error)}") from error
+
+    def _arriving(self, response: requests.Response) -> Iterator[bytes]:
+        # read1 hands over what has arrived; read would wait for a whole chunk, and a
+        # crawling server would never be noticed.
+        while chunk := response.raw.read1(CHUNK, decode_content=False):
+            if self.cancelled.is_set():
+                raise Cancelled
+            yield chunk
 
     def _get(self, session: requests.Session, headers: dict[str, str]) -> requests.Response:
         timeout = (self.settings.connect_timeout, self.settings.stall_timeout)
@@ -356,6 +361,12 @@ def _refuse_other_range(response: requests.Response, offset: int) -> None:
     said = response.headers.get("Content-Range", "")
     if not said.startswith(f"bytes {offset}-"):
         raise FinalError(f"asked for byte {offset} on, was sent {said or 'no range'}", "status")
+
+
+def _hang_up(response: requests.Response) -> None:
+    """Let a blocked read return; a connection that is over already needs nothing."""
+    with suppress(OSError, RuntimeError, ValueError):
+        response.raw.shutdown()
 
 
 def _length(response: requests.Response) -> int | None:

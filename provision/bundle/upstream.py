@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Event
 
+from provision.bundle.cancellation import Cancellation
 from provision.bundle.catalog import FileSpec, Selected, Selection, catalog
 from provision.bundle.download import MIB, Downloads
 from provision.bundle.images import Images, PlatformImage, StoredImage
@@ -104,7 +104,7 @@ class UpstreamSource:
     ) -> None:
         self.options = options or UpstreamOptions()
         self.store = store
-        self.cancelled = Event()
+        self.cancelled = Cancellation()
         http = self.options.http
         work = cache / "upstream"
         self.downloads = Downloads(store, work / "partial", http, self.cancelled)

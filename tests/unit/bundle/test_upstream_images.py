@@ -6,10 +6,10 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 
 import pytest
 
+from provision.bundle.cancellation import Cancellation
 from provision.bundle.catalog import ARCHITECTURES, Architecture
 from provision.bundle.images import Images, StoredImage
 from provision.bundle.results import Results
@@ -32,12 +32,12 @@ def publisher() -> Iterator[Publisher]:
 
 
 @pytest.fixture
-def cancelled() -> Event:
-    return Event()
+def cancelled() -> Cancellation:
+    return Cancellation()
 
 
 @pytest.fixture
-def images(tmp_path: Path, cancelled: Event) -> Images:
+def images(tmp_path: Path, cancelled: Cancellation) -> Images:
     store = BlobStore(tmp_path / "blobs")
     skopeo = Skopeo(IMPATIENT, cancelled, repeats=0)
     return Images(store, Results(tmp_path / "steps", store), tmp_path / "work", skopeo)
@@ -198,7 +198,7 @@ def test_a_registry_without_encryption_must_be_named_as_such(
 
 
 def test_cancelling_ends_a_running_copy(
-    images: Images, publisher: Publisher, cancelled: Event
+    images: Images, publisher: Publisher, cancelled: Cancellation
 ) -> None:
     published = publisher.image(REPOSITORY)
     path = publisher.blob_path(REPOSITORY, published.layers["amd64"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +138,16 @@ def cache(tmp_path: Path) -> Path:
 
 
 def provide(
-    publisher: Publisher, cache: Path, selection: Selection, heard: Heard | None = None
+    publisher: Publisher,
+    cache: Path,
+    selection: Selection,
+    heard: Heard | None = None,
+    *,
+    stall_timeout: float = 0.5,
 ) -> dict[str, Provided]:
     url = publisher.server.url
     mirrors = Mirrors.parse([f"https://={url}/", f"docker://={url}/"])
-    options = UpstreamOptions(mirrors, IMPATIENT)
+    options = UpstreamOptions(mirrors, replace(IMPATIENT, stall_timeout=stall_timeout))
     source = UpstreamSource(cache, BlobStore(cache / "blobs"), options)
     source.require(selection)
     return dict(source.provide(selection, heard or Heard()))
@@ -235,6 +241,22 @@ def test_a_cut_download_is_resumed_by_the_next_run(
     provide(publisher, cache, selection)
     assert publisher.server.gets(KUBELET_PATH)[0].headers["Range"] == "bytes=40000-"
     assert list((cache / "upstream" / "partial").iterdir()) == []
+
+
+def test_an_interrupt_ends_stalled_reads_at_once(
+    publisher: Publisher, cache: Path, selection: Selection
+) -> None:
+    publisher.server.misbehave(KUBELET_PATH, Turn(stall_after=10_000))
+
+    class Interrupting(Heard):
+        def detail(self, name: str, text: str) -> None:
+            if name == "kubernetes/kubelet":
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        provide(publisher, cache, selection, Interrupting(), stall_timeout=300)
+    publisher.server.misbehave(KUBELET_PATH, Turn())
+    provide(publisher, cache, selection)
 
 
 def test_all_failures_are_told_together(

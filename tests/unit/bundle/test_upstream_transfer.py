@@ -9,11 +9,12 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Thread
 
 import pytest
 
-from provision.bundle.transfer import Download, HttpSettings, Transfer
+from provision.bundle.cancellation import Cancellation
+from provision.bundle.transfer import Advance, Download, HttpSettings, Transfer
 from provision.bundle.transfer_errors import Cancelled
 from provision.errors import BundleError, DiskFullError, ExitCode
 from tests.support.httpserver import FaultyServer, Turn
@@ -48,15 +49,16 @@ def read(server: FaultyServer, tmp_path: Path) -> Read:
         url: str = "",
         sha256: str = SHA256,
         clock: Callable[[], float] = lambda: 0.0,
-        cancelled: Event | None = None,
+        cancelled: Cancellation | None = None,
+        advance: Advance = lambda _done, _expected: None,
     ) -> Path:
         part = tmp_path / "part"
         transfer = Transfer(
             Download("kubelet", url or server.url + PATH, sha256),
             part,
             settings,
-            cancelled=cancelled or Event(),
-            advance=lambda _done, _expected: None,
+            cancelled=cancelled or Cancellation(),
+            advance=advance,
             clock=clock,
         )
         transfer.run()
@@ -273,13 +275,19 @@ def test_a_full_disk_is_seen_before_anything_is_written(
     assert not (tmp_path / "part").exists()
 
 
-def test_cancelling_stops_and_keeps_what_came(
+def test_cancelling_unblocks_a_stalled_read_and_keeps_what_came(
     server: FaultyServer, read: Read, tmp_path: Path
 ) -> None:
-    cancelled = Event()
-    cancelled.set()
+    server.misbehave(PATH, Turn(stall_after=500_000))
+    cancelled = Cancellation()
+
+    def cancel(done: int, _expected: int | None) -> None:
+        if done == 500_000:
+            Thread(target=cancelled.set).start()
+
     with pytest.raises(Cancelled):
-        read(cancelled=cancelled)
+        read(replace(IMPATIENT, stall_timeout=300), cancelled=cancelled, advance=cancel)
+    assert (tmp_path / "part").read_bytes() == CONTENT[:500_000]
 
 
 def test_the_body_is_kept_as_sent_whatever_its_encoding_claims(
