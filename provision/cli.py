@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from provision.cli_common import (
@@ -240,11 +239,11 @@ def main(arguments: list[str] | None = None) -> None:
         code = app(args=arguments, standalone_mode=False)
     except OperatorError as error:
         sys.exit(_show(error, "--json" in arguments))
-    except click.exceptions.Abort:
+    except typer.Abort:
         sys.exit(ExitCode.INTERRUPTED)
-    except click.UsageError as error:
-        error.show()
-        sys.exit(ExitCode.USAGE)
+    except typer.TyperException as error:
+        wrong = UsageError(error.format_message(), fix="provision --help")
+        sys.exit(_show(wrong, "--json" in arguments))
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
