@@ -150,17 +150,20 @@ def decision_as_dict(decision: Decision) -> dict[str, Any]:
 
 
 def render(plan: Plan, most_reasons: int = 12) -> Iterator[str]:
-    """The plan as lines of text: a phase a line, below it each machine with its reasons."""
+    """The plan as lines of text: a phase a line, below it the machines with their reasons.
+
+    Machines that differ in the same things are named together.
+    """
     width = max(map(len, plan.decisions), default=0)
     for name, decision in plan.decisions.items():
         match decision:
             case Run():
                 yield f"{name:{width}}  run on {', '.join(decision.hosts)}"
-                for host, reasons in decision.reasons.items():
-                    for reason in reasons[:most_reasons]:
-                        yield f"{'':{width}}    {host}: {reason}"
+                for hosts, reasons in _alike(decision.reasons):
+                    yield f"{'':{width}}    {', '.join(hosts)}:"
+                    yield from (f"{'':{width}}      {reason}" for reason in reasons[:most_reasons])
                     if len(reasons) > most_reasons:
-                        yield f"{'':{width}}    {host}: and {len(reasons) - most_reasons} more"
+                        yield f"{'':{width}}      and {len(reasons) - most_reasons} more (--json)"
             case Skip():
                 yield f"{name:{width}}  nothing to do: {decision.reason}"
             case Blocked():
@@ -170,3 +173,10 @@ def render(plan: Plan, most_reasons: int = 12) -> Iterator[str]:
                 yield f"{name:{width}}  not known until {decision.until} has run"
     for host, why in plan.unreachable.items():
         yield f"{host} does not answer: {why}"
+
+
+def _alike(reasons: Mapping[str, Sequence[str]]) -> Iterator[tuple[list[str], Sequence[str]]]:
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for host, why in reasons.items():
+        groups.setdefault(tuple(why), []).append(host)
+    return ((hosts, why) for why, hosts in groups.items())

@@ -32,7 +32,7 @@ def test_selecting_an_unknown_phase_lists_the_known_ones() -> None:
 def test_every_kind_of_decision_is_shown_with_its_reason() -> None:
     plan = Plan(
         {
-            "machine": Run({"n1": ["file /etc/a is missing, wanted present"]}),
+            "machine": Run(dict.fromkeys(("n1", "n2"), ["file /etc/a is missing, wanted present"])),
             "depot": Skip("every machine is as the site says"),
             "kubernetes": Blocked(["1.36 runs, 1.37 is wanted"]),
             "cilium": Unknown("kubernetes"),
@@ -40,8 +40,9 @@ def test_every_kind_of_decision_is_shown_with_its_reason() -> None:
         {"n3": "connection refused"},
     )
     assert "\n".join(render(plan)) == (
-        "machine     run on n1\n"
-        "              n1: file /etc/a is missing, wanted present\n"
+        "machine     run on n1, n2\n"
+        "              n1, n2:\n"
+        "                file /etc/a is missing, wanted present\n"
         "depot       nothing to do: every machine is as the site says\n"
         "kubernetes  blocked\n"
         "              1.36 runs, 1.37 is wanted\n"
