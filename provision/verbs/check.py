@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from provision.app import Application
-from provision.checks import Finding, check_queries, run_checks
+from provision.checks import Finding, Needs, check_queries, run_checks
 from provision.facts import Facts
 
 
 def check_site(app: Application) -> list[Finding]:
     """Read all machines at once and judge them; errors first."""
-    facts = Facts(app.machines.read(check_queries(app.site)))
-    return run_checks(app.site, facts)
+    openings = [opening for phase in app.phases for opening in phase.openings(app.site)]
+    needs = Needs.of(app.site, openings)
+    facts = Facts(app.machines.read(check_queries(app.site, needs)))
+    return run_checks(app.site, facts, needs)
 
 
 def render(findings: Sequence[Finding]) -> Iterator[str]:
