@@ -1,0 +1,194 @@
+"""The Kubernetes API over HTTPS with a client certificate.
+
+The generated client of the ``kubernetes`` package takes half a second to
+import, which is longer than all that ``plan`` has to ask; so questions go out
+over its transport, urllib3, and the package is used where it is needed: to run
+a command in a pod.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import urllib3
+import yaml
+
+from provision.errors import SecretsError, UnreachableError
+
+CONNECT_SECONDS = 2.0
+READ_SECONDS = 10.0
+CONNECTIONS = 16
+DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+FIELD_MANAGER = "provision"
+"""Who Kubernetes notes as the manager of the fields that we set."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How the API is reached: its URL, and files with certificates and key."""
+
+    server: str
+    ca: Path
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def of(cls, secrets: Path) -> Credentials:
+        """From the site's secret store.
+
+        Raises
+        ------
+        SecretsError
+            The cluster's secrets have not been made yet.
+        """
+        kubeconfig = secrets / "kubeconfig"
+        if not kubeconfig.exists():
+            raise SecretsError(
+                "there is no cluster yet: its secrets have not been made", where=str(kubeconfig)
+            )
+        data = yaml.safe_load(kubeconfig.read_text("utf-8"))
+        return cls(
+            server=data["clusters"][0]["cluster"]["server"],
+            ca=secrets / "kubernetes/ca.crt",
+            certificate=secrets / "kubernetes/admin.crt",
+            key=secrets / "kubernetes/admin.key",
+        )
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind of object as the API serves it."""
+
+    path: str
+    """``/api/v1`` or ``/apis/GROUP/VERSION``."""
+    plural: str
+    namespaced: bool
+
+    def url(self, name: str, namespace: str | None) -> str:
+        """Path of one object."""
+        below = f"/namespaces/{quote(namespace or 'default')}" if self.namespaced else ""
+        return f"{self.path}{below}/{self.plural}/{quote(name)}"
+
+
+class KubernetesApi:
+    """Requests to one cluster. Threads may share it."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.credentials = credentials
+
+    @cached_property
+    def _pool(self) -> urllib3.PoolManager:
+        context = ssl.create_default_context(cafile=str(self.credentials.ca))
+        context.load_cert_chain(self.credentials.certificate, self.credentials.key)
+        return urllib3.PoolManager(
+            maxsize=CONNECTIONS,
+            ssl_context=context,
+            retries=False,
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        )
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        """Status and decoded answer of one request.
+
+        Raises
+        ------
+        UnreachableError
+            There is no answer, or none that is JSON.
+        """
+        url = self.credentials.server + path + (f"?{urlencode(query)}" if query else "")
+        try:
+            answer = self._pool.request(
+                method,
+                url,
+                body=None if body is None else json.dumps(body),
+                headers={"Accept": "application/json", **(headers or {})},
+            )
+            text = answer.data
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise UnreachableError(
+                "the Kubernetes API does not answer",
+                where=self.credentials.server,
+                found=_reason(error),
+                fix="provision status",
+            ) from error
+        try:
+            return answer.status, json.loads(text)
+        except ValueError as error:
+            raise UnreachableError(
+                "what answers is not the Kubernetes API",
+                where=self.credentials.server,
+                found=text[:80].decode(errors="replace"),
+            ) from error
+
+    def get(self, path: str) -> Any:
+        """The answer to a reading request.
+
+        Raises
+        ------
+        UnreachableError
+            There is no answer, or a refusal.
+        """
+        status, answer = self.request("GET", path)
+        if status != 200:
+            raise UnreachableError(
+                f"the Kubernetes API refuses {path}",
+                where=self.credentials.server,
+                found=f"{status} {message(answer)}",
+            )
+        return answer
+
+    def items(self, path: str) -> Sequence[Mapping[str, Any]]:
+        """The items of a list; raises as :meth:`get` does."""
+        items: Sequence[Mapping[str, Any]] = self.get(path)["items"]
+        return items
+
+    def resources(self) -> dict[tuple[str, str], Resource]:
+        """What is served, by apiVersion and kind; two requests, whatever there is."""
+        found: dict[tuple[str, str], Resource] = {}
+        for top in ("/api", "/apis"):
+            _, listed = self.request("GET", top, headers={"Accept": DISCOVERY})
+            for group in listed.get("items", ()):
+                found.update(_group_resources(group))
+        return found
+
+
+def message(answer: Any) -> str:
+    """What a refusal says."""
+    return str(answer.get("message", "")) if isinstance(answer, Mapping) else ""
+
+
+def _group_resources(group: Mapping[str, Any]) -> dict[tuple[str, str], Resource]:
+    name = group.get("metadata", {}).get("name", "")
+    found = {}
+    for version in group["versions"]:
+        group_version = f"{name}/{version['version']}" if name else version["version"]
+        path = f"/apis/{group_version}" if name else f"/api/{group_version}"
+        for item in version.get("resources", ()):
+            kind = item.get("responseKind", {}).get("kind")
+            if kind:
+                namespaced = item["scope"] == "Namespaced"
+                found[group_version, kind] = Resource(path, item["resource"], namespaced)
+    return found
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, which says most."""
+    while isinstance(reason := getattr(error, "reason", None), BaseException):
+        error = reason
+    text = str(error.args[-1]) if error.args else str(error)
+    return text.rpartition(": ")[2] if "Connection object at" in text else text

@@ -1,0 +1,276 @@
+"""Reads a cluster through its API: nodes, objects, and whether conditions hold.
+
+Nothing here changes anything: whether an object is as wanted is asked of the
+API server itself, by a server-side apply that is only a dry run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from provision import conditions, manifests
+from provision.adapters.kubeapi import (
+    CONNECTIONS,
+    FIELD_MANAGER,
+    Credentials,
+    KubernetesApi,
+    Resource,
+    message,
+)
+from provision.compare import differing_fields
+from provision.conditions import EtcdMember
+from provision.errors import OperatorError, SecretsError, UnreachableError
+from provision.facts import ClusterFacts, NodeFacts, ObjectState
+from provision.gates import Condition
+from provision.manifests import Manifest
+
+CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
+STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+ETCDCTL = (
+    "etcdctl",
+    "--endpoints=https://127.0.0.1:2379",
+    "--cacert=/etc/kubernetes/pki/etcd/ca.crt",
+    "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt",
+    "--key=/etc/kubernetes/pki/etcd/healthcheck-client.key",
+    "--command-timeout=4s",
+    "--write-out=json",
+)
+EXEC_SECONDS = 10
+Phrases = Iterator[str]
+
+
+class Secrets(Protocol):
+    """What is needed of the secret store."""
+
+    @property
+    def path(self) -> Path:
+        """Folder of the store."""
+
+
+class ClusterReader:
+    """Reads the site's cluster.
+
+    Parameters
+    ----------
+    secrets
+        The site's secret store, where the administrator's certificate is.
+    """
+
+    def __init__(self, secrets: Secrets) -> None:
+        self.secrets = secrets
+        self._api: KubernetesApi | None = None
+
+    def read(self, objects: Sequence[Manifest]) -> ClusterFacts:
+        """Nodes, version, and how each of ``objects`` stands; never raises for the cluster's fault.
+
+        ``ClusterFacts.objects`` is keyed by :func:`provision.manifests.key`.
+        """
+        try:
+            api = self._connect()
+            with ThreadPoolExecutor(CONNECTIONS) as pool:
+                version = pool.submit(api.get, "/version")
+                nodes = pool.submit(api.items, "/api/v1/nodes")
+                told = version.result()["gitVersion"]
+                resources = api.resources() if objects else {}
+                states = pool.map(partial(_state, api, resources), objects)
+                return ClusterFacts(
+                    reachable=True,
+                    version=str(told).lstrip("v"),
+                    nodes={item["metadata"]["name"]: _node(item) for item in nodes.result()},
+                    objects={
+                        manifests.key(manifest): state
+                        for manifest, state in zip(objects, states, strict=True)
+                    },
+                )
+        except (SecretsError, UnreachableError) as error:
+            return ClusterFacts(reachable=False, error=error.found or error.what)
+
+    def etcd_members(self) -> list[EtcdMember]:
+        """Etcd's members and their health, asked of the first member that answers.
+
+        Raises
+        ------
+        UnreachableError
+            No member answers.
+        """
+        api = self._connect()
+        pods = api.items("/api/v1/namespaces/kube-system/pods?labelSelector=component%3Detcd")
+        said = ["no pod of etcd runs"]
+        for pod in pods:
+            name = pod["metadata"]["name"]
+            if not conditions.is_true(pod, "Ready"):
+                said.append(f"{name} is not ready")
+                continue
+            try:
+                listed = json.loads(self._run_in_pod(name, (*ETCDCTL, "member", "list")))
+                health = self._run_in_pod(name, (*ETCDCTL, "endpoint", "health", "--cluster"))
+            except (UnreachableError, ValueError) as error:
+                said.append(f"{name}: {error}")
+                continue
+            return _etcd_members(listed, json.loads(health or "[]"))
+        raise UnreachableError("etcd does not answer", found="; ".join(said[1:] or said))
+
+    def conditions(self) -> Mapping[str, Condition]:
+        """What can be waited for in a cluster, by name, for :class:`provision.gates.Gates`.
+
+        ``API answers at its endpoint``; ``nodes registered`` and ``nodes
+        ready`` (``nodes``); ``etcd members healthy`` (``members``,
+        ``allowed``); ``control plane pods ready`` (``nodes``); ``system pods
+        ready`` (``namespace``); ``workloads rolled out`` (``workloads``: kind,
+        namespace and name each).
+        """
+        judges: dict[str, Callable[[Mapping[str, Any]], Phrases]] = {
+            "API answers at its endpoint": self._api_problems,
+            "nodes registered": lambda given: conditions.not_registered(
+                self._nodes(), given["nodes"]
+            ),
+            "nodes ready": lambda given: conditions.not_ready(self._nodes(), given["nodes"]),
+            "etcd members healthy": lambda given: conditions.etcd_problems(
+                self.etcd_members(), given["members"], given["allowed"]
+            ),
+            "control plane pods ready": self._static_pod_problems,
+            "system pods ready": lambda given: conditions.pods_not_ready(
+                self._pods(given.get("namespace", "kube-system"))
+            ),
+            "workloads rolled out": self._rollout_problems,
+        }
+        return {name: partial(_judge, judge) for name, judge in judges.items()}
+
+    def _connect(self) -> KubernetesApi:
+        if self._api is None:
+            self._api = KubernetesApi(Credentials.of(self.secrets.path))
+        return self._api
+
+    def _nodes(self) -> Sequence[Mapping[str, Any]]:
+        return self._connect().items("/api/v1/nodes")
+
+    def _pods(self, namespace: str) -> Sequence[Mapping[str, Any]]:
+        return self._connect().items(f"/api/v1/namespaces/{namespace}/pods")
+
+    def _api_problems(self, _: Mapping[str, Any]) -> Phrases:
+        self._connect().get("/version")
+        yield from ()
+
+    def _static_pod_problems(self, given: Mapping[str, Any]) -> Phrases:
+        wanted = [f"{pod}-{node}" for node in given["nodes"] for pod in STATIC_PODS]
+        pods = [pod for pod in self._pods("kube-system") if pod["metadata"]["name"] in wanted]
+        return conditions.pods_not_ready(pods, wanted)
+
+    def _rollout_problems(self, given: Mapping[str, Any]) -> Phrases:
+        for workload in given["workloads"]:
+            plural = f"{workload['kind'].lower()}s"
+            path = f"/apis/apps/v1/namespaces/{workload['namespace']}/{plural}/{workload['name']}"
+            status, found = self._connect().request("GET", path)
+            if status == 200:
+                yield from conditions.rollout_problems(found)
+            else:
+                yield f"{workload['kind']} {workload['name']}: {message(found)}"
+
+    def _run_in_pod(self, pod: str, command: Sequence[str]) -> str:
+        """What ``command`` prints in a pod of kube-system.
+
+        Raises
+        ------
+        UnreachableError
+            The API or the machine's kubelet does not let it through.
+        """
+        from kubernetes.client import ApiClient, Configuration, CoreV1Api
+        from kubernetes.client.exceptions import ApiException
+        from kubernetes.stream import stream
+
+        credentials = self._connect().credentials
+        configuration = Configuration(host=credentials.server)
+        configuration.ssl_ca_cert = str(credentials.ca)
+        configuration.cert_file = str(credentials.certificate)
+        configuration.key_file = str(credentials.key)
+        try:
+            with ApiClient(configuration) as client:
+                answer = stream(
+                    CoreV1Api(client).connect_get_namespaced_pod_exec,
+                    pod,
+                    "kube-system",
+                    command=list(command),
+                    container="etcd",
+                    stdout=True,
+                    stderr=False,
+                    _preload_content=False,
+                )
+                answer.run_forever(timeout=EXEC_SECONDS)
+                return str(answer.read_stdout(timeout=1) or "")
+        except (ApiException, OSError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise UnreachableError(
+                f"a command cannot be run in the pod {pod}", found=str(reason)
+            ) from error
+
+
+def _judge(
+    judge: Callable[[Mapping[str, Any]], Phrases], given: Mapping[str, Any]
+) -> tuple[bool, str]:
+    try:
+        problems = list(judge(given))
+    except OperatorError as error:
+        return False, error.found or error.what
+    return not problems, "; ".join(problems)
+
+
+def _node(item: Mapping[str, Any]) -> NodeFacts:
+    metadata, spec = item["metadata"], item.get("spec", {})
+    labels = metadata.get("labels", {})
+    return NodeFacts(
+        name=metadata["name"],
+        ready=conditions.is_true(item, "Ready"),
+        kubelet_version=item["status"]["nodeInfo"]["kubeletVersion"].lstrip("v"),
+        control_plane=CONTROL_PLANE_LABEL in labels,
+        labels=labels,
+        taints=[
+            f"{taint['key']}={taint.get('value', '')}:{taint['effect']}"
+            for taint in spec.get("taints", ())
+        ],
+    )
+
+
+def _state(
+    api: KubernetesApi, resources: Mapping[tuple[str, str], Resource], manifest: Manifest
+) -> ObjectState:
+    """How one object stands against its manifest."""
+    resource = resources.get((manifest["apiVersion"], manifest["kind"]))
+    if resource is None:
+        return ObjectState(exists=False)
+    metadata = manifest["metadata"]
+    path = resource.url(metadata["name"], metadata.get("namespace"))
+    status, live = api.request("GET", path)
+    if status == 404:
+        return ObjectState(exists=False)
+    query = {"fieldManager": FIELD_MANAGER, "force": "true", "dryRun": "All"}
+    headers = {"Content-Type": "application/apply-patch+yaml"}
+    status, applied = api.request("PATCH", path, body=manifest, query=query, headers=headers)
+    if status != 200:
+        return ObjectState(exists=True, differences=[f"(refused: {message(applied)})"])
+    return ObjectState(exists=True, differences=differing_fields(live, applied))
+
+
+def _etcd_members(
+    listed: Mapping[str, Any], health: Sequence[Mapping[str, Any]]
+) -> list[EtcdMember]:
+    by_endpoint = {item["endpoint"]: item for item in health}
+    members = []
+    for item in listed["members"]:
+        urls = item.get("clientURLs", ())
+        told: Mapping[str, Any] = next(
+            (by_endpoint[url] for url in urls if url in by_endpoint), {"error": "it never started"}
+        )
+        members.append(
+            EtcdMember(
+                name=item.get("name", ""),
+                learner=bool(item.get("isLearner")),
+                healthy=bool(told.get("health")),
+                detail=str(told.get("error", "")),
+            )
+        )
+    return members
