@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
-from filelock import FileLock, Timeout
 
 from provision.bundle.cancellation import Cancellation
 from provision.bundle.jobs import PARALLEL
 from provision.bundle.progress import Outcome, Progress
 from provision.bundle.store import Blob, BlobStore, hash_file
 from provision.bundle.transfer import Download, HttpSettings, Transfer, ca_file
-from provision.bundle.transfer_errors import Cancelled
 
 MIB = 1024 * 1024
 
@@ -72,18 +69,17 @@ class Downloads:
         """
         self.partial.mkdir(parents=True, exist_ok=True)
         part = self._part(download)
-        with self._alone(part, download, progress):
-            if blob := self.held(download):
-                return blob, "kept"
-            shown = _Shown(download.name, progress)
-            transfer = Transfer(
-                download, part, self.settings, cancelled=self.cancelled, advance=shown.advance
-            )
-            transfer.run()
-            part.chmod(0o444)
-            blob = Blob(download.sha256, part.stat().st_size)
-            transfer.finish(self.store.path(download.sha256))
-            return blob, "downloaded"
+        if blob := self.held(download):
+            return blob, "kept"
+        shown = _Shown(download.name, progress)
+        transfer = Transfer(
+            download, part, self.settings, cancelled=self.cancelled, advance=shown.advance
+        )
+        transfer.run()
+        part.chmod(0o444)
+        blob = Blob(download.sha256, part.stat().st_size)
+        transfer.finish(self.store.path(download.sha256))
+        return blob, "downloaded"
 
     def _part(self, download: Download) -> Path:
         return self.partial / f"{download.sha256}.part"
@@ -108,31 +104,6 @@ class Downloads:
         if not answer.ok or not (length.isascii() and length.isdigit()):
             return 0
         return max(0, int(length) - there)
-
-    @contextmanager
-    def _alone(self, part: Path, download: Download, progress: Progress) -> Iterator[None]:
-        """Keep a second build on this machine away from the same part."""
-        lock = FileLock(part.with_suffix(".lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            progress.detail(download.name, "another build is reading it")
-            self._wait_for(lock)
-        try:
-            yield
-        finally:
-            Path(lock.lock_file).unlink(missing_ok=True)
-            lock.release()
-
-    def _wait_for(self, lock: FileLock) -> None:
-        while True:
-            try:
-                lock.acquire(timeout=1)
-            except Timeout:
-                if self.cancelled.is_set():
-                    raise Cancelled from None
-            else:
-                return
 
 
 class _Shown:

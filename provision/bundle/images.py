@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +72,11 @@ class Images:
         self.results = results
         self.work = work
         self.skopeo = skopeo
+
+    def clean(self) -> None:
+        """Drop copies that a killed run left half-done; no other run may be under way."""
+        if self.work.exists():
+            shutil.rmtree(self.work)
 
     def held(self, digest: str, architecture: Architecture) -> StoredImage | None:
         """The image published as ``digest``, if an earlier run brought all of it."""

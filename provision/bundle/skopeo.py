@@ -154,7 +154,8 @@ class Skopeo:
         pause = self.settings.first_pause
         for left in range(self.settings.tries - 1, -1, -1):
             if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+                if folder.exists():
+                    shutil.rmtree(folder)
                 folder.mkdir(parents=True)
             command = ["skopeo", "--insecure-policy", *options, str(address)]
             command += [f"dir:{folder}"] if folder else []

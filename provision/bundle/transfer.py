@@ -60,7 +60,7 @@ class HttpSettings:
     first_pause: float = 1.0
     """Seconds before the second try; doubled before each further one."""
     ca_bundle: Path | None = None
-    """PEM file of the authorities to believe; without it, the system's."""
+    """PEM file of all authorities to believe; without it, the system's."""
 
 
 @dataclass(frozen=True)

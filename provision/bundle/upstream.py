@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from provision.bundle.authorities import require_certificates, with_system_authorities
 from provision.bundle.cancellation import Cancellation
 from provision.bundle.catalog import FileSpec, Selected, Selection, catalog
 from provision.bundle.download import MIB, Downloads
@@ -20,7 +21,7 @@ from provision.bundle.sources import Provided, ProvidedFile, ProvidedImage, Sour
 from provision.bundle.store import Blob, BlobStore, require_space
 from provision.bundle.transfer import Download, HttpSettings
 from provision.bundle.unpack import unpack
-from provision.errors import BundleError, ConfigError
+from provision.errors import BundleError
 
 UNPACKED = 4
 """How much larger than its ``.tar.gz`` a Go binary may be (containerd 2.4: 3.1)."""
@@ -50,16 +51,10 @@ class UpstreamOptions:
         UsageError
             A mirror is not ``FROM=TO``.
         ConfigError
-            The certificate file cannot be read.
+            The certificate file cannot be used.
         """
-        if ca_bundle is not None and not ca_bundle.is_file():
-            raise ConfigError(
-                "the authorities' certificates cannot be read",
-                where=str(ca_bundle),
-                found="no such file",
-                wanted="a PEM file",
-                fix="name it by --ca-bundle",
-            )
+        if ca_bundle is not None:
+            require_certificates(ca_bundle)
         return cls(Mirrors.parse(mirrors), replace(HttpSettings(), ca_bundle=ca_bundle))
 
 
@@ -104,13 +99,15 @@ class UpstreamSource:
     ) -> None:
         self.options = options or UpstreamOptions()
         self.store = store
+        self.work = cache / "upstream"
         self.cancelled = Cancellation()
         http = self.options.http
-        work = cache / "upstream"
-        self.downloads = Downloads(store, work / "partial", http, self.cancelled)
+        if http.ca_bundle is not None:
+            http = replace(http, ca_bundle=with_system_authorities(http.ca_bundle, self.work))
+        self.downloads = Downloads(store, self.work / "partial", http, self.cancelled)
         self.results = Results(cache / "steps", store)
         skopeo = Skopeo(http, self.cancelled)
-        self.images = Images(store, self.results, work / "images", skopeo)
+        self.images = Images(store, self.results, self.work / "images", skopeo)
 
     @property
     def kind(self) -> SourceKind:
@@ -153,6 +150,7 @@ class UpstreamSource:
         ]
         names = [one.download.name for one in wanted] + [name for _, name in published]
         progress.planned(tuple(Step(name, 0) for name in names))
+        self.images.clean()
         found = self._find_images(published)
         self._require_space(wanted, found)
         files: dict[str, Blob] = {}
@@ -168,6 +166,8 @@ class UpstreamSource:
             progress,
             self.cancelled,
         )
+        if self.work.exists():
+            shutil.rmtree(self.work)
         return {
             component.component: _provided(
                 component, [one for one in wanted if one.component is component], files, images

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Self
@@ -65,20 +66,27 @@ class Asked:
 
 
 class FaultyServer:
-    """Serves ``content`` by path on 127.0.0.1; a context manager."""
+    """Serves ``content`` by path on 127.0.0.1, encrypted with ``context``; a context manager."""
 
-    def __init__(self, content: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        content: Mapping[str, bytes] | None = None,
+        context: SSLContext | None = None,
+    ) -> None:
         self.content = dict(content or {})
         self.asked: list[Asked] = []
         self._turns: dict[str, list[Turn]] = {}
         self._lock = Lock()
         self._stopped = Event()
         self._server = _Server(self)
+        self._scheme = "http" if context is None else "https"
+        if context is not None:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def misbehave(self, path: str, *turns: Turn) -> None:
         """Answer the next GET requests for ``path`` so, the last turn for ever."""

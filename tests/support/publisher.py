@@ -61,7 +61,7 @@ class Publisher:
     @property
     def registry(self) -> str:
         """``127.0.0.1:port``."""
-        return self.server.url.removeprefix("http://")
+        return self.server.url.partition("://")[2]
 
     def file(self, path: str, content: bytes) -> str:
         """Publish ``content`` at ``path``; its checksum."""

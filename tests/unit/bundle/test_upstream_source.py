@@ -22,6 +22,7 @@ from provision.bundle.upstream import UpstreamOptions, UpstreamSource
 from provision.errors import BundleError, ConfigError, DiskFullError, UsageError
 from tests.support.httpserver import FaultyServer, Turn
 from tests.support.publisher import Publisher, archive, sha256
+from tests.support.tls import server_context
 
 IMPATIENT = HttpSettings(stall_timeout=0.5, tries=2, first_pause=0)
 KUBELET = b"kubelet for amd64" * 5000
@@ -66,6 +67,10 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
 
 @pytest.fixture
 def catalog(publisher: Publisher) -> Catalog:
+    return publish(publisher)
+
+
+def publish(publisher: Publisher) -> Catalog:
     """Three components, published on the local server under their upstream paths."""
     publisher.file(KUBELET_PATH, KUBELET)
     publisher.file(ARCHIVE_PATH, ARCHIVE)
@@ -240,7 +245,7 @@ def test_a_cut_download_is_resumed_by_the_next_run(
     publisher.server.misbehave(KUBELET_PATH, Turn())
     provide(publisher, cache, selection)
     assert publisher.server.gets(KUBELET_PATH)[0].headers["Range"] == "bytes=40000-"
-    assert list((cache / "upstream" / "partial").iterdir()) == []
+    assert not (cache / "upstream").exists()
 
 
 def test_an_interrupt_ends_stalled_reads_at_once(
@@ -313,9 +318,38 @@ def test_a_missing_skopeo_is_told_with_its_package(
     assert caught.value.fix == "apt-get install skopeo"
 
 
-def test_a_certificate_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="certificates cannot be read"):
-        UpstreamOptions.parse([], tmp_path / "ca.pem")
+@pytest.mark.parametrize("named", [True, False])
+def test_a_company_mirror_is_believed_by_its_authority_only(
+    tmp_path: Path, cache: Path, named: bool
+) -> None:
+    context, ca = server_context(tmp_path)
+    with FaultyServer(context=context) as server:
+        publisher = Publisher(server)
+        selection = publish(publisher).select("1.36.3", "amd64", "upstream")
+        registry = f"docker://{publisher.registry}/"
+        mirrors = [f"https://={server.url}/", f"docker://={registry}"]
+        options = UpstreamOptions.parse(mirrors, ca if named else None)
+        options = replace(options, http=replace(options.http, tries=1))
+        source = UpstreamSource(cache, BlobStore(cache / "blobs"), options)
+        if named:
+            assert set(source.provide(selection, Heard())) == {"kubernetes", "containerd", "cilium"}
+            return
+        with pytest.raises(BundleError) as caught:
+            source.provide(selection, Heard())
+        assert "--ca-bundle" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_a_certificate_file_without_certificates_is_refused(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match="certificates cannot be read") as caught:
+        UpstreamOptions.parse([], path)
+    assert caught.value.where == str(path)
+    assert "--ca-bundle" in caught.value.fix
 
 
 @pytest.mark.parametrize(
