@@ -221,7 +221,7 @@ class Application:
         """Waits for conditions on machines and in the cluster."""
         from provision.gates import Gates
 
-        return Gates(self)
+        return Gates(self.cluster.conditions())
 
     def refuse_foreign_cluster(self, facts: Facts) -> None:
         """Refuse to go on where a cluster stands whose secrets this controller lacks.

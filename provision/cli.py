@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from provision.cli_bundle import bundle_app
 from provision.cli_common import (
     JsonOption,
     OnlyOption,
@@ -31,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 new_app = typer.Typer(help="Scaffold new parts of the project.", no_args_is_help=True)
+app.add_typer(bundle_app, name="bundle")
 app.add_typer(secrets_app, name="secrets")
 app.add_typer(new_app, name="new")
 
@@ -188,10 +190,9 @@ def runs(
     from provision.verbs.runs import list_runs, show_run
 
     application = application_of(site)
-    shower = {"list": list_runs, "show": lambda app: show_run(app, run)}.get(action)
-    if shower is None:
+    if action not in ("list", "show"):
         raise UsageError(f"runs has no action {action}", wanted="list or show")
-    data, lines = shower(application)
+    data, lines = list_runs(application) if action == "list" else show_run(application, run)
     show(data, as_json, lambda: lines)
 
 

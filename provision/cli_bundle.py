@@ -1,0 +1,145 @@
+"""``provision bundle``: build, verify, list and show."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from provision.cli_common import JsonOption, show
+from provision.site import Architecture
+
+bundle_app = typer.Typer(help="Build, verify and show bundles.", no_args_is_help=True)
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="BUNDLE", help="Folder, name, or Kubernetes version.")
+]
+KeyOption = Annotated[
+    list[Path] | None, typer.Option("--key", help="Trusted public key; repeatable.")
+]
+
+
+class From(StrEnum):
+    """Where a bundle's content comes from."""
+
+    SOURCE = "source"
+    UPSTREAM = "upstream"
+
+
+@bundle_app.command(epilog="Example: provision bundle build --kubernetes 1.36.3 --source source")
+def build(
+    kubernetes: Annotated[str, typer.Option(help="Kubernetes version.")] = "",
+    source: Annotated[
+        From, typer.Option(help="Build from Go modules, or fetch what is published.")
+    ] = From.SOURCE,
+    architecture: Annotated[
+        Architecture | None, typer.Option(help="Architecture; this machine's without.")
+    ] = None,
+    mirror: Annotated[
+        list[str] | None,
+        typer.Option(help="FROM=TO for an address or registry; repeatable; for upstream."),
+    ] = None,
+    ca_bundle: Annotated[
+        Path | None, typer.Option(help="Authorities to trust besides the system's; for upstream.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Builds at the same time; 0: by cores.")] = 0,
+    keep_caches: Annotated[
+        bool, typer.Option("--keep-caches", help="Keep build caches and sources.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a bundle and sign it; an interrupted build goes on where it was."""
+    from provision.bundle import commands
+    from provision.bundle.display import shown
+
+    with shown(sys.stderr, as_json=as_json) as progress:
+        built = commands.build(
+            kubernetes,
+            None if architecture is None else architecture.value,
+            source.value,
+            mirrors=tuple(mirror or ()),
+            ca_bundle=ca_bundle,
+            jobs=jobs,
+            keep_caches=keep_caches,
+            progress=progress,
+        )
+    show(
+        {"path": str(built.path), "key": built.fingerprint, "seconds": built.seconds},
+        as_json,
+        lambda: [
+            f"{built.path} in {built.seconds:.0f} s, {len(built.lock.files)} files and"
+            f" {len(built.lock.images)} images, signed by {built.fingerprint}"
+        ],
+    )
+
+
+@bundle_app.command(epilog="Example: provision bundle verify 1.36.3")
+def verify(
+    name: NameArgument = "",
+    key: KeyOption = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Trust the key beside the bundle from now on.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read every byte of a bundle and compare it with its signed lock; needs no network."""
+    from provision.bundle import commands
+
+    bundle = commands.verify(commands.named(name), tuple(key or ()), trust=trust)
+    show(
+        {"path": str(bundle.folder), "digest": bundle.digest},
+        as_json,
+        lambda: [f"{bundle.folder} is whole and signed by {bundle.key.fingerprint}"],
+    )
+
+
+@bundle_app.command("list", epilog="Example: provision bundle list")
+def list_bundles(as_json: JsonOption = False) -> None:
+    """List the bundles that are here and the Kubernetes versions that can be bundled."""
+    from provision.bundle import commands
+
+    here, possible = commands.bundles(), commands.buildable()
+    show(
+        {"here": [vars(item) for item in here], "possible": [vars(item) for item in possible]},
+        as_json,
+        lambda: [
+            *(
+                f"{item.name:28} {item.size / 2**20:7.0f} MiB  {item.problem or item.path}"
+                for item in here
+            ),
+            *(
+                f"Kubernetes {item.kubernetes:10} from {', '.join(item.sources) or 'nothing'}"
+                f"{'  (default)' if item.default else ''}"
+                for item in possible
+            ),
+        ],
+    )
+
+
+@bundle_app.command("show", epilog="Example: provision bundle show 1.36.3 --json")
+def show_bundle(
+    name: NameArgument = "", key: KeyOption = None, as_json: JsonOption = False
+) -> None:
+    """Show what is in a bundle: components, files and images with their digests."""
+    from provision.bundle import commands
+
+    bundle = commands.show(commands.named(name), tuple(key or ()))
+    show(
+        bundle.lock.model_dump(mode="json"),
+        as_json,
+        lambda: [
+            f"{bundle.name} ({bundle.lock.source}, {bundle.architecture}) in {bundle.folder}",
+            *(f"  {item.name:20} {item.version}" for item in bundle.lock.components),
+            *(
+                f"  file  {item.name:28} {item.size / 2**20:7.1f} MiB  sha256:{item.sha256}"
+                for item in bundle.lock.files
+            ),
+            *(
+                f"  image {item.reference:56} {item.size / 2**20:7.1f} MiB  {item.digest}"
+                for item in bundle.lock.images
+            ),
+        ],
+    )
