@@ -11,7 +11,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from provision.bundle.bundle import Bundle
-from provision.bundle.catalog import Architecture, SourceKind, catalog, default_kubernetes_version
+from provision.bundle.catalog import (
+    Architecture,
+    Catalog,
+    SourceKind,
+    catalog,
+    default_kubernetes_version,
+)
 from provision.bundle.layout import write_bundle
 from provision.bundle.lock import LOCK, PUBLIC_KEY, Lock
 from provision.bundle.progress import Progress, Silent
@@ -76,6 +82,7 @@ def build(
     cache: Path | None = None,
     keys: KeyRing | None = None,
     filler: Source | None = None,
+    offered: Catalog | None = None,
 ) -> Built:
     """Build the bundle for a Kubernetes version, and sign it.
 
@@ -96,6 +103,8 @@ def build(
         None: the caller's own.
     filler
         What fills the bundle; None: what ``source`` names, with its defaults.
+    offered
+        What can be bundled; None: the catalog that the project ships.
 
     Raises
     ------
@@ -106,7 +115,7 @@ def build(
     begin = time.monotonic()
     cache = cache or cache_path()
     keys = keys or KeyRing.default()
-    selection = catalog().select(
+    selection = (offered or catalog()).select(
         kubernetes or default_kubernetes_version(), architecture or machine_architecture(), source
     )
     cache.mkdir(parents=True, exist_ok=True)
