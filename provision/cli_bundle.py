@@ -70,8 +70,10 @@ def build(
         {"path": str(built.path), "key": built.fingerprint, "seconds": built.seconds},
         as_json,
         lambda: [
-            f"{built.path} in {built.seconds:.0f} s, {len(built.lock.files)} files and"
-            f" {len(built.lock.images)} images, signed by {built.fingerprint}"
+            (
+                f"{built.path} in {built.seconds:.0f} s, {len(built.lock.files)} files and"
+                f" {len(built.lock.images)} images, signed by {built.fingerprint}"
+            )
         ],
     )
 
