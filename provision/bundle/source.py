@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -67,15 +68,25 @@ class SourceSource:
         Where finished bytes, and what they are, are kept.
     jobs
         Builds at the same time, when memory allows.
+    toolchain
+        Gets Go, given the folder to keep it in.
     """
 
     kind: SourceKind = "source"
 
-    def __init__(self, cache: Path, store: BlobStore, results: Results, jobs: int = 2) -> None:
+    def __init__(
+        self,
+        cache: Path,
+        store: BlobStore,
+        results: Results,
+        jobs: int = 2,
+        toolchain: Callable[[Path], Toolchain] = ensure_toolchain,
+    ) -> None:
         self.cache = cache
         self.store = store
         self.results = results
         self.jobs = jobs
+        self.toolchain = toolchain
 
     def require(self, selection: Selection) -> None:
         """Refuse another architecture, missing programs and a disk too small.
@@ -172,7 +183,7 @@ class SourceSource:
                 progress.finished(task.name, "kept", 0)
         if not todo:
             return made
-        toolchain = ensure_toolchain(self.cache / "go")
+        toolchain = self.toolchain(self.cache / "go")
         memory = _Memory()
         with ThreadPoolExecutor(self.jobs) as pool:
             futures = {
@@ -339,8 +350,6 @@ class _Memory:
 
 def _image_result(store: BlobStore, manifest: Blob) -> Result:
     """A result that names a manifest and all it refers to."""
-    import json
-
     document = json.loads(store.path(manifest.sha256).read_bytes())
     outputs = {"manifest": Output(sha256=manifest.sha256, size=manifest.size)}
     for number, part in enumerate((document["config"], *document["layers"])):

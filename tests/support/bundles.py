@@ -1,0 +1,128 @@
+"""A small bundle with real blobs, a real lock and a real signature."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.bundle.archive import Member
+from provision.bundle.bundle import Bundle
+from provision.bundle.catalog import (
+    Architecture,
+    ImageBuild,
+    Selected,
+    Selection,
+)
+from provision.bundle.layout import write_bundle
+from provision.bundle.lock import PUBLIC_KEY
+from provision.bundle.oci import add_image, add_layer
+from provision.bundle.results import Ingredient
+from provision.bundle.signing import KeyRing
+from provision.bundle.sources import Provided, ProvidedFile, ProvidedImage
+from provision.bundle.store import BlobStore
+
+INGREDIENT = Ingredient(kind="go", name="example.org/library", version="v1.2.3", checksum="h1:x=")
+
+
+@dataclass(frozen=True)
+class SmallBundle:
+    """A bundle for tests, and what it was made of."""
+
+    folder: Path
+    keys: KeyRing
+    store: BlobStore
+    selection: Selection
+    provided: Mapping[str, Provided]
+
+    def open(self) -> Bundle:
+        """Open it by its own key."""
+        return Bundle.open(self.folder, [self.folder / PUBLIC_KEY])
+
+
+def selected(component: str, version: str, architecture: Architecture = "amd64") -> Selected:
+    """A component without recipes."""
+    return Selected(
+        component=component,
+        version=version,
+        about="For tests.",
+        home="https://example.org",
+        license="MIT",
+        architecture=architecture,
+        downloads={},
+        files=(),
+        images=(),
+        builds=(),
+        modules={},
+        sha256={},
+        checksums_from="",
+        digests={},
+    )
+
+
+def provided_file(store: BlobStore, component: str, name: str, content: bytes) -> ProvidedFile:
+    """A plain file with ``content``."""
+    blob = store.add_bytes(content)
+    return ProvidedFile(
+        component=component,
+        version="1.0.0",
+        name=name,
+        kind="binary",
+        sha256=blob.sha256,
+        size=blob.size,
+        origin="example.org/module@v1.0.0",
+        ingredients=(INGREDIENT,),
+    )
+
+
+def provided_image(
+    store: BlobStore, component: str, reference: str, content: bytes
+) -> ProvidedImage:
+    """An image with one file, ``/file``."""
+    layer = add_layer(store, (Member("file", content=content),))
+    manifest = add_image(store, ImageBuild(entrypoint=("/file",)), "amd64", (layer,)).blob
+    config = _config_of(store, manifest.sha256)
+    return ProvidedImage(
+        component=component,
+        version="1.0.0",
+        reference=reference,
+        manifest_sha256=manifest.sha256,
+        manifest_size=manifest.size,
+        media_type="application/vnd.oci.image.manifest.v1+json",
+        blobs={config[0]: config[1], layer.blob.sha256: layer.blob.size},
+        origin="example.org/module@v1.0.0",
+    )
+
+
+def small_bundle(folder: Path, name: str = "1.36.3-source-amd64") -> SmallBundle:
+    """Write a bundle with two components, two files and two images below ``folder``."""
+    store = BlobStore(folder / "blobs")
+    keys = KeyRing(folder / "keys")
+    selection = Selection(
+        kubernetes="1.36.3",
+        architecture="amd64",
+        components=(selected("kubernetes", "1.36.3"), selected("pause", "1.0.0")),
+    )
+    provided = {
+        "kubernetes": Provided(
+            files=(
+                provided_file(store, "kubernetes", "kubeadm", b"the kubeadm"),
+                provided_file(store, "kubernetes", "kubelet", b"the kubelet"),
+            ),
+            images=(
+                provided_image(store, "kubernetes", "registry.example/api:v1", b"the apiserver"),
+            ),
+        ),
+        "pause": Provided(
+            images=(provided_image(store, "pause", "registry.example/deep/pause:1", b"pause"),)
+        ),
+    }
+    path = folder / "bundles" / name
+    write_bundle(path, selection, "source", provided, store, keys)
+    return SmallBundle(path, keys, store, selection, provided)
+
+
+def _config_of(store: BlobStore, manifest: str) -> tuple[str, int]:
+    config = json.loads(store.path(manifest).read_bytes())["config"]
+    return config["digest"].removeprefix("sha256:"), config["size"]

@@ -1,0 +1,188 @@
+"""A bundle opens only as it was signed; every way to spoil it has its own message."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from provision.bundle.bundle import Bundle
+from provision.bundle.layout import write_bundle
+from provision.bundle.lock import LOCK, PUBLIC_KEY, SBOM, SIGNATURE
+from provision.bundle.signing import KeyRing
+from provision.errors import BundleError
+from tests.support.bundles import SmallBundle, small_bundle
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> SmallBundle:
+    return small_bundle(tmp_path)
+
+
+def _spoil(path: Path, change: Callable[[bytes], bytes]) -> None:
+    content = change(path.read_bytes())
+    path.unlink()
+    path.write_bytes(content)
+
+
+def test_a_bundle_says_what_is_in_it(small: SmallBundle) -> None:
+    bundle = small.open()
+    assert bundle.versions == {"kubernetes": "1.36.3", "pause": "1.0.0"}
+    assert set(bundle.images) == {"registry.example/api:v1", "registry.example/deep/pause:1"}
+    assert bundle.path("kubeadm", "amd64").read_bytes() == b"the kubeadm"
+    assert bundle.file("kubelet", "amd64").size == len(b"the kubelet")
+    assert bundle.image("registry.example/api:v1").architecture == "amd64"
+    bundle.verify()
+
+
+def test_the_same_content_makes_the_same_lock(small: SmallBundle) -> None:
+    first = small.open().digest
+    write_bundle(small.folder, small.selection, "source", small.provided, small.store, small.keys)
+    assert small.open().digest == first
+
+
+def test_a_missing_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="there is no bundle here") as caught:
+        Bundle.open(tmp_path / "nowhere")
+    assert "provision bundle build" in caught.value.fix
+
+
+def test_an_unsigned_bundle(small: SmallBundle) -> None:
+    (small.folder / SIGNATURE).unlink()
+    with pytest.raises(BundleError, match="is not signed"):
+        small.open()
+
+
+def test_a_changed_lock(small: SmallBundle) -> None:
+    _spoil(small.folder / LOCK, lambda content: content.replace(b"kubeadm", b"kubeadn"))
+    with pytest.raises(BundleError, match="changed after it was signed"):
+        small.open()
+
+
+def test_a_lock_signed_anew_by_a_stranger(small: SmallBundle, tmp_path: Path) -> None:
+    trusted = tmp_path / "trusted.pub"
+    shutil.copy(small.folder / PUBLIC_KEY, trusted)
+    content = (small.folder / LOCK).read_bytes().replace(b"kubeadm", b"kubeadn")
+    signature, key = KeyRing(tmp_path / "stranger").sign(content)
+    for name, text in ((LOCK, content), (SIGNATURE, signature), (PUBLIC_KEY, key.pem)):
+        _spoil(small.folder / name, lambda _, text=text: text)  # type: ignore[misc]
+    with pytest.raises(BundleError, match="a key that is not trusted here") as caught:
+        Bundle.open(small.folder, [trusted])
+    assert caught.value.found == key.fingerprint
+
+
+def test_no_key_is_trusted_before_one_is_pinned(
+    small: SmallBundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with pytest.raises(BundleError, match="not trusted here") as caught:
+        Bundle.open(small.folder)
+    assert "--trust" in caught.value.fix
+    own = small.keys.own()
+    assert own is not None
+    KeyRing.default().pin(own)
+    assert Bundle.open(small.folder).key == own
+
+
+def test_a_missing_blob_is_named(small: SmallBundle) -> None:
+    bundle = small.open()
+    bundle.blob(bundle.sha256("kubelet", "amd64")).unlink()
+    with pytest.raises(BundleError, match="a blob of the bundle is missing") as caught:
+        small.open()
+    assert "kubelet" in caught.value.found
+
+
+def test_a_shortened_blob_is_seen_at_once(small: SmallBundle) -> None:
+    bundle = small.open()
+    _spoil(bundle.blob(bundle.sha256("kubelet", "amd64")), lambda content: content[:-1])
+    with pytest.raises(BundleError, match="damaged"):
+        small.open()
+
+
+def test_a_changed_blob_of_the_same_size(small: SmallBundle) -> None:
+    bundle = small.open()
+    _spoil(bundle.blob(bundle.sha256("kubelet", "amd64")), lambda content: content[::-1])
+    assert small.open().versions
+    with pytest.raises(BundleError, match="changed after it was signed") as caught:
+        small.open().verify()
+    assert "file kubelet" in caught.value.found
+    with pytest.raises(BundleError, match="damaged"):
+        small.open().path("kubelet", "amd64")
+
+
+def test_a_changed_layer_names_its_image(small: SmallBundle) -> None:
+    bundle = small.open()
+    layer = bundle.image("registry.example/api:v1").blobs[-1]
+    _spoil(bundle.blob(layer), lambda content: content[::-1])
+    with pytest.raises(BundleError) as caught:
+        small.open().verify()
+    assert "image registry.example/api:v1" in caught.value.found
+
+
+@pytest.mark.parametrize("name", [SBOM, "index.json"])
+def test_changed_papers(small: SmallBundle, name: str) -> None:
+    _spoil(small.folder / name, lambda content: content + b"\n")
+    with pytest.raises(BundleError, match="changed after it was signed") as caught:
+        small.open().verify()
+    assert name in caught.value.found
+
+
+def test_a_blob_that_the_lock_does_not_name(small: SmallBundle) -> None:
+    (small.folder / "blobs" / "sha256" / ("0" * 64)).write_bytes(b"smuggled")
+    with pytest.raises(BundleError, match="does not name"):
+        small.open().verify()
+
+
+def test_another_architecture(small: SmallBundle) -> None:
+    with pytest.raises(BundleError, match="another architecture") as caught:
+        small.open().file("kubelet", "arm64")
+    assert (caught.value.found, caught.value.wanted) == ("amd64", "arm64")
+
+
+def test_an_unknown_file_lists_the_known_ones(small: SmallBundle) -> None:
+    with pytest.raises(BundleError, match="no such file") as caught:
+        small.open().sha256("kubetcl", "amd64")
+    assert caught.value.wanted == "kubeadm, kubelet"
+
+
+def test_a_lock_of_a_later_format(small: SmallBundle) -> None:
+    document = json.loads((small.folder / LOCK).read_bytes())
+    content = json.dumps({**document, "format": 2}).encode()
+    signature, _ = small.keys.sign(content)
+    _spoil(small.folder / LOCK, lambda _: content)
+    _spoil(small.folder / SIGNATURE, lambda _: signature)
+    with pytest.raises(BundleError, match="format that this version does not know"):
+        small.open()
+
+
+def test_the_newest_bundle_for_a_version_is_found(small: SmallBundle, tmp_path: Path) -> None:
+    assert Bundle.find(tmp_path / "bundles", "1.36.3") == small.folder
+    with pytest.raises(BundleError, match=r"no bundle for Kubernetes 1\.37\.2") as caught:
+        Bundle.find(tmp_path / "bundles", "1.37.2")
+    assert caught.value.found == small.folder.name
+    assert caught.value.fix == "provision bundle build --kubernetes 1.37.2"
+    with pytest.raises(BundleError):
+        Bundle.find(tmp_path / "bundles", "1.36.3", "arm64")
+
+
+@settings(max_examples=60, deadline=None)
+@given(noise=st.binary(max_size=4096))
+def test_noise_as_lock_and_signature_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, noise: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("noise")
+    ring = KeyRing(folder / "keys")
+    _, key = ring.sign(noise)
+    (folder / PUBLIC_KEY).write_bytes(key.pem)
+    (folder / LOCK).write_bytes(noise)
+    (folder / SIGNATURE).write_bytes(noise)
+    with pytest.raises(BundleError):
+        Bundle.open(folder, [folder / PUBLIC_KEY])
+    (folder / SIGNATURE).write_bytes(ring.sign(noise)[0])
+    with pytest.raises(BundleError):
+        Bundle.open(folder, [folder / PUBLIC_KEY])
