@@ -1,0 +1,166 @@
+"""Render Helm charts on the controller, by the bundle's own helm, without a cluster.
+
+A rendering depends on the chart, the values and the Kubernetes version alone,
+so it is kept under their digest and made once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from provision import manifests
+from provision.errors import BundleError, ConfigError
+from provision.manifests import Manifest
+from provision.phase import BundleView
+
+SECONDS = 60.0
+
+
+class ChartRenderer:
+    """Renders charts of one bundle.
+
+    Parameters
+    ----------
+    bundle
+        Where the chart and ``helm`` come from.
+    architecture
+        The controller's own, in Debian's words.
+    cache
+        Folder for what was rendered.
+    """
+
+    def __init__(self, bundle: BundleView, architecture: str, cache: Path) -> None:
+        self.bundle = bundle
+        self.architecture = architecture
+        self.cache = cache / "charts"
+
+    def render(
+        self,
+        chart: str,
+        *,
+        release: str,
+        namespace: str,
+        values: Mapping[str, Any],
+        kubernetes: str,
+    ) -> Sequence[Manifest]:
+        """The chart's objects, in the order in which helm would apply them.
+
+        Parameters
+        ----------
+        chart
+            The chart's name among the bundle's plain files.
+        kubernetes
+            Version of Kubernetes that the chart is told.
+
+        Raises
+        ------
+        ConfigError
+            The chart refuses the values.
+        BundleError
+            The bundle lacks an image that the rendering names.
+        """
+        text = json.dumps(values, sort_keys=True)
+        parts = (
+            self.bundle.sha256(chart, self.architecture),
+            self.bundle.sha256("helm", self.architecture),
+            *(release, namespace, kubernetes, text),
+        )
+        digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        kept = self.cache / f"{release}-{digest}.json"
+        if kept.exists():
+            objects: list[Manifest] = json.loads(kept.read_text("utf-8"))
+        else:
+            command = (
+                *("template", release, str(self.bundle.path(chart, self.architecture))),
+                *("--namespace", namespace, "--kube-version", kubernetes),
+                *("--include-crds", "--skip-tests", "--values", "-"),
+            )
+            objects = list(manifests.parse(self._helm(command, text, release)))
+            _write(kept, json.dumps(objects))
+        self._check_images(chart, objects)
+        return objects
+
+    def _helm(self, command: Sequence[str], values: str, release: str) -> str:
+        with tempfile.TemporaryDirectory(prefix="provision-helm-") as home:
+            done = subprocess.run(
+                [str(self._program()), *command],
+                input=values,
+                capture_output=True,
+                # Nothing of the caller's own helm: no plugins, repositories or registries.
+                env={"HOME": home, "PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
+        if done.returncode != 0:
+            raise ConfigError(
+                f"the chart of {release} refuses the values that it is given",
+                where=f"{release}.values",
+                found=done.stderr.strip(),
+                fix="correct them in the site file, then: provision plan",
+            )
+        return done.stdout
+
+    def _program(self) -> Path:
+        """An executable copy of the bundle's helm: files in a bundle are not executable."""
+        source = self.bundle.path("helm", self.architecture)
+        if os.access(source, os.X_OK):
+            return source
+        program = self.cache / f"helm-{self.bundle.sha256('helm', self.architecture)}"
+        if not program.exists():
+            self.cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.cache, delete=False) as fresh:
+                with source.open("rb") as content:
+                    shutil.copyfileobj(content, fresh)
+                fresh.flush()
+                os.fsync(fresh.fileno())
+            Path(fresh.name).chmod(0o755)
+            Path(fresh.name).replace(program)
+        return program
+
+    def _check_images(self, chart: str, objects: Sequence[Manifest]) -> None:
+        missing = sorted(set(images(objects)) - set(self.bundle.images))
+        if missing:
+            raise BundleError(
+                f"{chart} with these values needs images that the bundle lacks",
+                found=", ".join(missing),
+                why="machines get images from the bundle alone",
+                fix="switch off what needs them in the site file, or add them to the catalog and:"
+                " provision bundle build",
+            )
+
+
+def images(objects: Sequence[Manifest]) -> list[str]:
+    """Every image that the objects' pods run."""
+    found: list[str] = []
+    todo: list[Any] = list(objects)
+    while todo:
+        item = todo.pop()
+        if isinstance(item, Mapping):
+            for name in ("containers", "initContainers"):
+                found.extend(
+                    container["image"]
+                    for container in item.get(name) or ()
+                    if isinstance(container, Mapping) and isinstance(container.get("image"), str)
+                )
+            todo.extend(item.values())
+        elif isinstance(item, list):
+            todo.extend(item)
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as fresh:
+        fresh.write(text)
+        fresh.flush()
+        os.fsync(fresh.fileno())
+    Path(fresh.name).replace(path)
