@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from provision.bundle.archive import EPOCH
 from provision.bundle.catalog import Architecture, DebianBuild
@@ -17,6 +18,7 @@ from provision.bundle.toolchain import clean_environment
 from provision.errors import BundleError
 
 _STATUS = "./var/lib/dpkg/status"
+_ARCHIVES = "./var/cache/apt/archives/"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class DebianWorkshop:
             blob = self.store.add_file(archive)
             outputs[build.tree] = Output(sha256=blob.sha256, size=blob.size, kind="tree")
         with tarfile.open(archive) as tar:
-            packages = _packages(tar)
+            packages = _installed(tar) if build.tree else _unpacked(tar)
             for name, path in build.files.items():
                 member = tar.getmember(f".{path}") if f".{path}" in tar.getnames() else None
                 source = tar.extractfile(member) if member else None
@@ -64,15 +66,24 @@ class DebianWorkshop:
                 blob = self.store.add_bytes(source.read())
                 outputs[name] = Output(sha256=blob.sha256, size=blob.size)
         archive.unlink()
-        if not build.tree:
-            packages = tuple(one for one in packages if one.name in build.packages)
         return Result(outputs=outputs, ingredients=dict.fromkeys(outputs, packages))
 
     def _bootstrap(self, build: DebianBuild, archive: Path) -> None:
         links = [f'ln -sf {link.target} "$1{link.path}"' for link in build.links]
         removals = [f'rm -rf "$1"{pattern}' for pattern in build.remove]
+        # Single files need no installed system around them, only their packages unpacked;
+        # the packages' own files then tell the versions, where dpkg has no record.
+        variant = (
+            ["--variant=essential"]
+            if build.tree
+            else [
+                "--variant=extract",
+                "--skip=cleanup/apt",
+                '--customize-hook=rm -rf "$1"/var/lib/apt "$1"/var/cache/apt/*.bin',
+            ]
+        )
         command = [
-            *("mmdebstrap", "--quiet", "--variant=essential", "--format=tar"),
+            *("mmdebstrap", "--quiet", *variant, "--format=tar"),
             f"--architectures={self.architecture}",
             f"--include={','.join(build.packages)}",
             '--aptopt=APT::Install-Recommends "false"',
@@ -98,13 +109,19 @@ class DebianWorkshop:
             )
 
 
-def _packages(tar: tarfile.TarFile) -> tuple[Ingredient, ...]:
+def _installed(tar: tarfile.TarFile) -> tuple[Ingredient, ...]:
     source = tar.extractfile(_STATUS)
     found = parse_status(source.read().decode()) if source else {}
     return tuple(
         Ingredient(kind="deb", name=name, version=version)
         for name, version in sorted(found.items())
     )
+
+
+def _unpacked(tar: tarfile.TarFile) -> tuple[Ingredient, ...]:
+    names = (name.removeprefix(_ARCHIVES) for name in tar.getnames() if name.endswith(".deb"))
+    fields = (unquote(name).split("_") for name in sorted(names))
+    return tuple(Ingredient(kind="deb", name=name, version=version) for name, version, _ in fields)
 
 
 def parse_status(text: str) -> dict[str, str]:
