@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from provision.app import Application, read_site
+from provision.paths import state_path
+from provision.phase import Context
 from tests.lab.machines import ROOT, Lab
 from tests.lab.workload import Workload
 
+KEY_FOLDER = ".bundle-keys"
 SITE_FILE = ROOT / "inventory" / "lab" / "site.yaml"
-STATE_HOME = ROOT / "build" / "lab-state"
-"""Secrets and journals of the run; kept when a test failed."""
 
 FIGURES = pytest.StashKey[list[str]]()
 
@@ -45,14 +47,16 @@ def report(pytestconfig: pytest.Config) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
-def lab(request: pytest.FixtureRequest, report: Callable[[str], None]) -> Iterator[Lab]:
-    """Fresh machines of ``inventory/lab``, with an empty state folder of their own.
+def lab(tmp_path_factory: pytest.TempPathFactory, report: Callable[[str], None]) -> Iterator[Lab]:
+    """Fresh machines of ``inventory/lab``, with a state folder of their own.
 
     A lab of that name that is already there, whichever checkout made it, is replaced.
+    The state folder holds nothing but the keys that this controller signs bundles with;
+    it stays to be looked at, as pytest's temporary folders do.
     """
-    shutil.rmtree(STATE_HOME, ignore_errors=True)
-    STATE_HOME.mkdir(parents=True, mode=0o700)
-    site = Lab(SITE_FILE, STATE_HOME)
+    state_home = tmp_path_factory.mktemp("state")
+    shutil.copytree(state_path(KEY_FOLDER), state_home / "provision" / KEY_FOLDER)
+    site = Lab(SITE_FILE, state_home)
     _remove(site.name)
     started = time.monotonic()
     _run("vagrant", "up")
@@ -61,8 +65,13 @@ def lab(request: pytest.FixtureRequest, report: Callable[[str], None]) -> Iterat
     if os.environ.get("PROVISION_KEEP_LAB"):
         return
     _remove(site.name)
-    if not request.session.testsfailed:
-        shutil.rmtree(STATE_HOME)
+
+
+@pytest.fixture
+def context(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """What decisions about the lab rest on, to ask a phase what it wants."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(lab.state_home))
+    return Application(read_site(lab.site_file).site).context()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,78 @@
+"""Every error ends with its documented exit code, one clear message and no traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from provision.cli import main
+from provision.errors import ExitCode
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    return int(caught.value.code or 0), printed.out, printed.err
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path
+
+
+def test_no_site_file_says_how_to_make_one(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, error = run(capsys, "plan")
+    assert code == ExitCode.CONFIG
+    assert "there is no site file" in error
+    assert "fix:    provision init" in error
+
+
+def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, error = run(capsys, "plan", "--sight", "x")
+    assert code == ExitCode.USAGE
+    assert "--sight" in error
+
+
+def test_errors_are_json_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, error = run(capsys, "plan", "--json", "--site", "nowhere")
+    assert code == ExitCode.CONFIG
+    assert json.loads(error)["error"]["what"] == "there is no site file"
+
+
+def test_init_writes_a_site_that_validates_and_never_overwrites(
+    capsys: pytest.CaptureFixture[str], elsewhere: Path
+) -> None:
+    arguments = ("init", "--name", "stella", "--host", "a=10.0.0.1", "--host", "b=10.0.0.2")
+    code, printed, _ = run(capsys, *arguments)
+    assert code == 0
+    assert "provision check --site site.yaml" in printed
+    before = (elsewhere / "site.yaml").read_text()
+    code, _, error = run(capsys, *arguments)
+    assert code == ExitCode.CONFIG
+    assert "left as it is" in error
+    assert (elsewhere / "site.yaml").read_text() == before
+    code, printed, _ = run(capsys, "runs", "--site", "site.yaml")
+    assert (code, printed) == (0, "no runs yet\n")
+
+
+def test_a_wrong_host_is_shown_as_it_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, error = run(capsys, "init", "--host", "a:10.0.0.1")
+    assert code == ExitCode.USAGE
+    assert "found:  a:10.0.0.1" in error
+
+
+@pytest.mark.parametrize(
+    "verb", ["init", "schema", "check", "plan", "up", "status", "reset", "inventory", "runs"]
+)
+def test_every_verb_has_help_with_an_example(
+    capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    code, printed, _ = run(capsys, verb, "--help")
+    assert code == 0
+    assert f"Example: provision {verb}" in printed
