@@ -20,6 +20,8 @@ class Kind(StrEnum):
     KEY_UNKNOWN = "key unknown"
     KEY_CHANGED = "key changed"
     COMMAND = "command"
+    SILENT = "silent"
+    WORKER = "worker"
 
 
 def explain(site: Site, host: str, reply: Mapping[str, Any]) -> OperatorError:
@@ -44,6 +46,22 @@ def explain(site: Site, host: str, reply: Mapping[str, Any]) -> OperatorError:
             return _changed_key(where, reply)
         case Kind.COMMAND:
             return _command(where, host, connection, reply["text"])
+        case Kind.SILENT:
+            return UnreachableError(
+                "the machine took too long to answer",
+                where=where,
+                found=reply["text"],
+                wanted="an answer to what it was asked",
+                fix=f"see what keeps {host} busy: uptime; dmesg | tail; then: provision check",
+            )
+        case Kind.WORKER:
+            return UnreachableError(
+                "the process that reads machines failed",
+                where=where,
+                found=reply["text"],
+                why="this is a defect of provision; what it said stands above",
+                fix="run the command again, and report the defect",
+            )
 
 
 def _connect(where: str, connection: Connection, text: str) -> UnreachableError:

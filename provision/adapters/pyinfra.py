@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
@@ -30,6 +31,8 @@ READ_SECONDS = 60.0
 _ENVIRONMENT = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "SSH_AUTH_SOCK", "TZ", "USER")
 """All that the worker inherits: what SSH needs to find keys and agent."""
 
+WORKER = Path(__file__).with_name("pyinfra_worker.py")
+
 Reply = dict[str, Any]
 
 
@@ -50,6 +53,8 @@ class PyinfraMachines:
         a machine that has one, before the first request.
     ask
         Asks about an unknown host key; without it, unknown keys are refused.
+    worker
+        The worker's script.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class PyinfraMachines:
         *,
         sudo_password: Callable[[SecretRef], str] | None = None,
         ask: Ask | None = None,
+        worker: Path = WORKER,
     ) -> None:
         self.site = site
         self.connections = connections
@@ -71,21 +77,21 @@ class PyinfraMachines:
         self._asking = Lock()
         self._refused: set[str] = set()
         self._with_password: set[str] | None = None
-        self._process = _start()
+        self._ended = False
+        self._process = _start(worker)
         self._requests, self._replies = _pipes(self._process)
-        Thread(target=self._listen, name="pyinfra replies", daemon=True).start()
+        self._listener = Thread(target=self._listen, name="pyinfra replies", daemon=True)
+        self._listener.start()
 
     def read(self, queries: Mapping[str, Query]) -> dict[str, MachineFacts]:
         """Answer every query, in the order asked; all machines at the same time."""
-        running = {
-            host: self._run(host, payload.READER, json.dumps(query.as_dict()))
-            for host, query in queries.items()
-        }
+        requests = {host: json.dumps(query.as_dict()) for host, query in queries.items()}
+        running = {host: self._run(host, request) for host, request in requests.items()}
         found = {}
-        for host, query in queries.items():
-            reply = running[host].get()
+        for host, request in requests.items():
+            reply = self._wait(running[host])
             if self._trusted_now(host, reply):
-                reply = self._run(host, payload.READER, json.dumps(query.as_dict())).get()
+                reply = self._wait(self._run(host, request))
             found[host] = self._facts(host, reply)
         return found
 
@@ -103,12 +109,15 @@ class PyinfraMachines:
 
     def close(self) -> None:
         """End the connections, and every lock held through them."""
-        self._requests.close()
+        with self._writing, suppress(BrokenPipeError):
+            self._requests.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._listener.join()
+        self._replies.close()
 
     def __enter__(self) -> Self:
         return self
@@ -123,21 +132,26 @@ class PyinfraMachines:
 
     def hold(self, host: str, request: Mapping[str, Any]) -> tuple[int, SimpleQueue[Reply]]:
         """Start the lock's process on ``host``; its number, and where its replies come."""
-        return self._send(
-            {"do": "hold", "host": host, **self._order(host, payload.HOLD, json.dumps(request))}
-        )
+        order = self._order(host, payload.HOLD, json.dumps(request))
+        return self._send({"do": "hold", "host": host, **order})
 
     def release(self, number: int) -> None:
         """End a process started by :meth:`hold`."""
         self._write({"do": "release", "id": number})
+        self._waiting.pop(number, None)
 
     def explain(self, host: str, reply: Reply) -> OperatorError:
         """The operator's error for a reply with ``error``."""
         return explain(self.site, host, reply["error"])
 
-    def _run(self, host: str, main: str, request: str) -> SimpleQueue[Reply]:
-        order = self._order(host, main, request)
-        return self._send({"do": "run", "host": host, "seconds": READ_SECONDS, **order})[1]
+    def _run(self, host: str, request: str) -> int:
+        order = self._order(host, payload.READER, request)
+        return self._send({"do": "run", "host": host, "seconds": READ_SECONDS, **order})[0]
+
+    def _wait(self, number: int) -> Reply:
+        reply = self._waiting[number].get()
+        del self._waiting[number]
+        return reply
 
     def _order(self, host: str, main: str, request: str) -> dict[str, Any]:
         with_password = host in self._introduce()
@@ -168,21 +182,26 @@ class PyinfraMachines:
         replies: SimpleQueue[Reply] = SimpleQueue()
         self._waiting[number] = replies
         self._write({"id": number, **request})
+        if self._ended:
+            replies.put(_GONE)
         return number, replies
 
     def _write(self, request: Mapping[str, Any]) -> None:
         line = json.dumps(request).encode() + b"\n"
-        with self._writing:
+        # A worker that is gone cannot take it; whoever waits is told by the listener.
+        with self._writing, suppress(BrokenPipeError):
             self._requests.write(line)
             self._requests.flush()
 
     def _listen(self) -> None:
         for line in self._replies:
             reply = json.loads(line)
-            self._waiting[reply["id"]].put(reply)
-        gone = {"kind": Kind.COMMAND, "text": "the process that reads machines ended"}
+            replies = self._waiting.get(reply["id"])
+            if replies is not None:
+                replies.put(reply)
+        self._ended = True
         for replies in list(self._waiting.values()):
-            replies.put({"error": gone})
+            replies.put(_GONE)
 
     def _trusted_now(self, host: str, reply: Reply) -> bool:
         """Whether the operator came to trust the key that the machine showed."""
@@ -206,7 +225,12 @@ class PyinfraMachines:
     def _facts(self, host: str, reply: Reply) -> MachineFacts:
         if "error" in reply:
             return MachineFacts(host, error=self.explain(host, reply))
-        observed = json.loads(reply["output"])
+        try:
+            # A login shell may have said something of its own before.
+            observed = json.loads(reply["output"].splitlines()[-1])
+        except (IndexError, ValueError):
+            said = reply["output"][-200:] or "it printed nothing"
+            return self._facts(host, {"error": {"kind": Kind.COMMAND, "text": said}})
         observed["clock"] = _against_ours(observed["clock"], reply)
         return MachineFacts(host, observed)
 
@@ -228,12 +252,14 @@ def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
     return process.stdin, process.stdout
 
 
-def _start() -> subprocess.Popen[bytes]:
+_GONE: Reply = {"error": {"kind": Kind.WORKER, "text": "it ended"}}
+
+
+def _start(script: Path) -> subprocess.Popen[bytes]:
     """Start the worker; it ends when our end of its input closes, however we die.
 
     It is a session of its own, so that Ctrl-C at the terminal reaches only us.
     """
-    script = Path(__file__).with_name("pyinfra_worker.py")
     return subprocess.Popen(
         # -P: the folder of the script holds a pyinfra.py of ours.
         [sys.executable, "-P", str(script)],

@@ -28,6 +28,8 @@ import shlex
 import socket
 import sys
 import time
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -146,7 +148,9 @@ class Machine:
             return self._run(command, lines, seconds)
         except (SSHException, EOFError, OSError) as error:
             self.close()
-            if fresh or isinstance(error, TimeoutError):
+            if isinstance(error, TimeoutError):
+                raise FailureError("silent", text=str(error)) from error
+            if fresh:
                 raise self._failure(error) from error
         self.connect()
         try:
@@ -158,9 +162,7 @@ class Machine:
     def _run(self, command: str, lines: list[str], seconds: float) -> dict[str, Any]:
         sent = time.time()
         with gevent.Timeout(seconds, TimeoutError(f"no answer within {seconds:g} s")):
-            done, output = self.host.run_shell_command(
-                command, _stdin=[*self._password(), *lines], _timeout=seconds
-            )
+            done, output = self.host.run_shell_command(command, _stdin=[*self._password(), *lines])
         received = time.time()
         if not done:
             raise FailureError("command", text=_errors(output.stderr_lines))
@@ -177,13 +179,13 @@ class Machine:
                 channel.exec_command(shlex.join(["sh", "-c", command]))
                 text = "".join(f"{line}\n" for line in [*self._password(), *lines])
                 channel.sendall(text.encode())
-                first = channel.makefile("r").readline()
-                if not first:
+                first = _first_answer(channel.makefile("r"))
+                if first is None:
                     errors = channel.makefile_stderr("r").read().splitlines()
                     raise FailureError("command", text=_errors(errors))
         except (SSHException, EOFError, OSError) as error:
             raise self._failure(error) from error
-        return channel, json.loads(first)
+        return channel, first
 
     def _password(self) -> list[str]:
         return [] if self.password is None else [self.password]
@@ -287,6 +289,15 @@ def _reason(error: BaseException) -> str:
     return str(error) or "the connection was closed"
 
 
+def _first_answer(lines: Iterable[str]) -> dict[str, Any] | None:
+    """The first line that is ours; a login shell may say something of its own before."""
+    for line in lines:
+        if line.startswith("{"):
+            found: dict[str, Any] = json.loads(line)
+            return found
+    return None
+
+
 def _errors(lines: list[str]) -> str:
     """What the machine said, without the mark that the command puts before each line."""
     return "\n".join(line.rstrip("\n").removeprefix(": ") for line in lines)
@@ -311,7 +322,7 @@ class Worker:
             case "machines":
                 self._set_up(request["machines"])
             case "run" | "hold":
-                gevent.spawn(self._answer, request)
+                gevent.spawn(self._answer, request).link_exception(partial(self._crash, request))
             case "release":
                 channel = self.held.pop(request["id"], None)
                 if channel is not None:
@@ -340,6 +351,10 @@ class Worker:
                 self._beat(request, channel)
         except FailureError as failure:
             self._reply(request, {"error": failure.reply})
+
+    def _crash(self, request: dict[str, Any], greenlet: Any) -> None:
+        """Answer all the same where this program is at fault; gevent has shown the traceback."""
+        self._reply(request, {"error": {"kind": "worker", "text": repr(greenlet.exception)}})
 
     def _beat(self, request: dict[str, Any], channel: Any) -> None:
         """Keep a held lock awake until it is released, or say that it is lost."""

@@ -44,14 +44,14 @@ _CONFIG_OF_MODULE = {
 """Kernel options whose name does not follow from the module's (kernel's Kconfig files)."""
 
 
-def answer(query: dict[str, Any]) -> dict[str, Any]:
+def answer(query: dict[str, Any], state: Path = STATE) -> dict[str, Any]:
     """Read everything that ``query`` names; every name asked for is in the answer."""
-    digests = _known_digests() if query["files"] else {}
+    digests = _known_digests(state) if query["files"] else {}
     found: dict[str, Any] = {
         "files": {path: _file(path, digests) for path in query["files"]},
         "texts": {path: _text(path) for path in query["texts"]},
         "globs": {pattern: _glob(pattern) for pattern in query["globs"]},
-        "units": _units(query["units"]),
+        "units": _units(query["units"], state),
         "sysctls": {name: _sysctl(name) for name in query["sysctls"]},
         "modules": {name: module_loaded(name) for name in query["modules"]},
         "packages": _packages(query["packages"]),
@@ -70,9 +70,9 @@ def answer(query: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _known_digests() -> dict[str, list[Any]]:
+def _known_digests(state: Path) -> dict[str, list[Any]]:
     known: dict[str, list[Any]] = {}
-    for path in sorted((STATE / "digests").glob("*.json")):
+    for path in sorted((state / "digests").glob("*.json")):
         known.update(_digests_in(path))
     return known
 
@@ -166,16 +166,20 @@ def _glob(pattern: str) -> list[str]:
     return sorted(str(path) for path in Path("/").glob(pattern.lstrip("/")))
 
 
-def _units(names: list[str]) -> dict[str, dict[str, Any]]:
+def _units(names: list[str], state: Path) -> dict[str, dict[str, Any]]:
     if not names:
         return {}
     wanted = "--property=LoadState,ActiveState,UnitFileState"
     done = run(["systemctl", "show", wanted, "--", *names])
     blocks = [_properties(block) for block in done.stdout.split("\n\n")]
     if len(blocks) != len(names):
-        state = f"unknown: {done.stderr.strip() or 'systemd does not answer'}"
-        blocks = [{"ActiveState": state}] * len(names)
-    return {name: _unit(name, block) for name, block in zip(names, blocks)}
+        unknown = f"unknown: {done.stderr.strip() or 'systemd does not answer'}"
+        blocks = [{"ActiveState": unknown}] * len(names)
+    marks = state / "restart-pending"
+    return {
+        name: {**unit_state(block), "restart_pending": (marks / name).exists()}
+        for name, block in zip(names, blocks)
+    }
 
 
 def _properties(block: str) -> dict[str, str]:
@@ -183,7 +187,8 @@ def _properties(block: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _unit(name: str, shown: dict[str, str]) -> dict[str, Any]:
+def unit_state(shown: dict[str, str]) -> dict[str, Any]:
+    """How a unit stands, from systemd's properties of it."""
     state = shown.get("ActiveState", "inactive")
     if shown.get("LoadState") == "not-found" and state == "inactive":
         state = "not found"
@@ -191,7 +196,6 @@ def _unit(name: str, shown: dict[str, str]) -> dict[str, Any]:
         "enabled": shown.get("UnitFileState") in ("enabled", "enabled-runtime", "alias"),
         "active": state in ("active", "reloading"),
         "state": state,
-        "restart_pending": (STATE / "restart-pending" / name).exists(),
     }
 
 
