@@ -9,9 +9,9 @@ import pytest
 
 from provision.phase import AnsiblePhase, Context
 from provision.plan import discover
+from provision.state import DesiredState
 
 if TYPE_CHECKING:
-    from provision.state import DesiredState
     from tests.lab.machines import Lab, Machine
 
 VICTIM = "n2"
@@ -24,7 +24,7 @@ def test_damage_is_named_and_repaired(lab: Lab, context: Context, name: str) -> 
     desired = _desired(context, name)
     damaged = _damage(machine, desired)
     if not damaged:
-        assert not (desired.files or desired.units or desired.sysctls)
+        assert desired == DesiredState()
         return
     before = {other: m.look()["files"] for other, m in lab.machines.items() if other != VICTIM}
 
@@ -66,9 +66,16 @@ def _damage(machine: Machine, desired: DesiredState) -> list[str]:
             f" && mv {file.path}.damaged {file.path}"
         )
         names.append(file.path)
-    for key in desired.sysctls:
-        if key == "net.ipv4.ip_forward":
-            commands.append("sysctl -qw net.ipv4.ip_forward=0")
-            names.append(key)
-    machine.run("; ".join(commands) or "true")
+    for key, value in desired.sysctls.items():
+        commands.append(f"sysctl -qw {key}={_other(value)}")
+        names.append(key)
+    machine.run("set -e; " + "; ".join(["true", *commands]))
     return names
+
+
+def _other(value: str) -> str:
+    """A value that a sysctl takes and that is not ``value``."""
+    if not value.isdigit():
+        return "damaged"
+    number = int(value)
+    return str(1 - number if number < 2 else number + 1)
