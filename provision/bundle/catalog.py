@@ -169,7 +169,7 @@ class DebianBuild(Model):
     exclude: tuple[str, ...] = ()
     """Paths that dpkg does not unpack (patterns)."""
     remove: tuple[str, ...] = ()
-    """Paths removed at the end (shell patterns)."""
+    """Paths left out of ``tree`` (shell patterns; ``*`` matches ``/`` too)."""
     links: tuple[Link, ...] = ()
     tree: Name | None = None
     """Output that is the whole root file system."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
-import shutil
 import subprocess
 import tarfile
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -54,7 +55,9 @@ class DebianWorkshop:
         self._bootstrap(build, archive)
         outputs = {}
         if build.tree:
-            blob = self.store.add_file(archive)
+            with self.store.writer() as writer:
+                trim(archive, writer, build)
+            blob = writer.blob
             outputs[build.tree] = Output(sha256=blob.sha256, size=blob.size, kind="tree")
         with tarfile.open(archive) as tar:
             packages = _installed(tar) if build.tree else _unpacked(tar)
@@ -69,18 +72,10 @@ class DebianWorkshop:
         return Result(outputs=outputs, ingredients=dict.fromkeys(outputs, packages))
 
     def _bootstrap(self, build: DebianBuild, archive: Path) -> None:
-        links = [f'ln -sf {link.target} "$1{link.path}"' for link in build.links]
-        removals = [f'rm -rf "$1"{pattern}' for pattern in build.remove]
         # Single files need no installed system around them, only their packages unpacked;
         # the packages' own files then tell the versions, where dpkg has no record.
         variant = (
-            ["--variant=essential"]
-            if build.tree
-            else [
-                "--variant=extract",
-                "--skip=cleanup/apt",
-                '--customize-hook=rm -rf "$1"/var/lib/apt "$1"/var/cache/apt/*.bin',
-            ]
+            ["--variant=essential"] if build.tree else ["--variant=extract", "--skip=cleanup/apt"]
         )
         command = [
             *("mmdebstrap", "--quiet", *variant, "--format=tar"),
@@ -88,7 +83,6 @@ class DebianWorkshop:
             f"--include={','.join(build.packages)}",
             '--aptopt=APT::Install-Recommends "false"',
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in build.exclude),
-            *(f"--customize-hook={line}" for line in (*removals, *links)),
             build.suite,
             str(archive),
         ]
@@ -107,6 +101,30 @@ class DebianWorkshop:
                 found="\n".join(done.stderr.strip().splitlines()[-10:]),
                 fix="see that apt reaches its archive: apt-get update",
             )
+
+
+def trim(archive: Path, file: io.RawIOBase, build: DebianBuild) -> None:
+    """Copy a root file system's archive without what ``build`` removes, and with its links.
+
+    It is the archive that is changed, never a folder: while packages are
+    installed, the machine's own ``/dev`` and ``/proc`` are mounted in it.
+    """
+    with (
+        tarfile.open(archive) as old,
+        tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as new,
+    ):
+        for member in old:
+            path = member.name.removeprefix(".")
+            if any(fnmatch(path, pattern) for pattern in build.remove):
+                continue
+            new.addfile(member, old.extractfile(member) if member.isreg() else None)
+        for link in build.links:
+            added = tarfile.TarInfo(f".{link.path}")
+            added.type = tarfile.SYMTYPE
+            added.mode = 0o777
+            added.mtime = EPOCH
+            added.linkname = link.target
+            new.addfile(added)
 
 
 def _installed(tar: tarfile.TarFile) -> tuple[Ingredient, ...]:
@@ -153,8 +171,3 @@ def headers_of(packages: tuple[str, ...], triplet: str) -> tuple[str, ...]:
     return tuple(
         package for package in packages if package in shown_by and not shown_by[package].exists()
     )
-
-
-def remove_work(folder: Path) -> None:
-    """Remove what interrupted runs left."""
-    shutil.rmtree(folder, ignore_errors=True)
