@@ -51,7 +51,7 @@ def make_folder(path: Path) -> None:
             folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
             sync_folder(folder.parent)
     except OSError as error:
-        raise _write_error(error, path) from error
+        raise write_error(error, path) from error
 
 
 def check_folder(path: Path) -> None:
@@ -134,7 +134,7 @@ def write_private(path: Path, content: bytes) -> None:
             raise
         sync_folder(path.parent)
     except OSError as error:
-        raise _write_error(error, path) from error
+        raise write_error(error, path) from error
 
 
 def remove_private(path: Path) -> None:
@@ -143,7 +143,7 @@ def remove_private(path: Path) -> None:
         path.unlink(missing_ok=True)
         sync_folder(path.parent)
     except OSError as error:
-        raise _write_error(error, path) from error
+        raise write_error(error, path) from error
 
 
 def sync_folder(path: Path) -> None:
@@ -205,7 +205,8 @@ def _read_error(error: OSError, path: Path) -> SecretsError:
     )
 
 
-def _write_error(error: OSError, path: Path) -> DiskFullError | SecretsError:
+def write_error(error: OSError, path: Path) -> DiskFullError | SecretsError:
+    """The operator's error for a write to ``path`` that failed."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(
             "the secret cannot be written; nothing was changed",

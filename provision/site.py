@@ -347,7 +347,7 @@ def site_model(settings: Sequence[type[Settings]]) -> type[Site]:
         required = any(field.is_required() for field in kind.model_fields.values())
         default = Field() if required else Field(default_factory=kind)
         fields[kind.component] = (kind, default)
-    return create_model("Site", __base__=Site, __doc__=Site.__doc__, **fields)
+    return create_model("Site", __base__=Site, __doc__="The whole site.", **fields)
 
 
 @dataclass(frozen=True)
