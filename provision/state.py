@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
@@ -172,8 +173,14 @@ class Difference:
 
 def load_role_state(role: Path) -> RoleState:
     """Read ``state.yml`` of the role folder ``role``."""
-    data = yaml.safe_load((role / "state.yml").read_text("utf-8")) or {}
-    return RoleState.model_validate(data)
+    path = role / "state.yml"
+    return _load_role_state(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _load_role_state(path: Path, _mtime_ns: int) -> RoleState:
+    """Parsed once for all machines, and anew when the file was changed."""
+    return RoleState.model_validate(yaml.safe_load(path.read_text("utf-8")) or {})
 
 
 def role_defaults(role: Path) -> dict[str, Any]:
@@ -237,6 +244,9 @@ class _Text:
         self.variables = variables
 
     def __call__(self, source: str) -> str:
+        # Most strings are plain, and compiling a template costs a hundred times a look.
+        if "{" not in source:
+            return source
         return self.environment.from_string(source).render(self.variables)
 
 
