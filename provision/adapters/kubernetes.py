@@ -135,7 +135,7 @@ class ClusterReader:
             ),
             "control plane pods ready": self._static_pod_problems,
             "system pods ready": lambda given: conditions.pods_not_ready(
-                self._pods(given.get("namespace", "kube-system"))
+                self.pods(given.get("namespace", "kube-system"))
             ),
             "workloads rolled out": self._rollout_problems,
         }
@@ -149,7 +149,7 @@ class ClusterReader:
     def _nodes(self) -> Sequence[Mapping[str, Any]]:
         return self._connect().items("/api/v1/nodes")
 
-    def _pods(self, namespace: str) -> Sequence[Mapping[str, Any]]:
+    def pods(self, namespace: str) -> Sequence[Mapping[str, Any]]:
         return self._connect().items(f"/api/v1/namespaces/{namespace}/pods")
 
     def _api_problems(self, _: Mapping[str, Any]) -> Phrases:
@@ -158,7 +158,7 @@ class ClusterReader:
 
     def _static_pod_problems(self, given: Mapping[str, Any]) -> Phrases:
         wanted = [f"{pod}-{node}" for node in given["nodes"] for pod in STATIC_PODS]
-        pods = [pod for pod in self._pods("kube-system") if pod["metadata"]["name"] in wanted]
+        pods = [pod for pod in self.pods("kube-system") if pod["metadata"]["name"] in wanted]
         return conditions.pods_not_ready(pods, wanted)
 
     def _rollout_problems(self, given: Mapping[str, Any]) -> Phrases:
