@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+LEFT_OUT = {"__pycache__", "molecule"}
+"""Parts of a role that only its development needs."""
 
 
 class DataHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -16,8 +20,11 @@ class DataHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add the folders to what the wheel holds; `version` is `standard` or `editable`."""
-        if version == "standard":
-            build_data["force_include"] |= {
-                "playbooks": "provision/playbooks",
-                "roles": "provision/roles",
-            }
+        if version != "standard":
+            return
+        build_data["force_include"]["playbooks"] = "provision/playbooks"
+        root = Path(self.root)
+        for part in sorted(root.glob("roles/*/*")):
+            if part.name not in LEFT_OUT:
+                inside = part.relative_to(root).as_posix()
+                build_data["force_include"][inside] = f"provision/{inside}"
