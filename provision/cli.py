@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from provision.cli_common import (
     YesOption,
     application_of,
     reporter_kind,
+    runnable,
     show,
 )
 from provision.cli_secrets import secrets_app
@@ -123,7 +125,7 @@ def up(
             outcome = bring_up(application, shown, interrupt, only or [])
         text, code = end_report(application, outcome)
     if not as_json:
-        typer.echo(text)
+        typer.echo(runnable(text, site))
     if outcome.error is not None:
         raise outcome.error
     raise typer.Exit(code)
@@ -239,12 +241,12 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = app(args=arguments, standalone_mode=False)
     except OperatorError as error:
-        sys.exit(_show(error, "--json" in arguments))
+        sys.exit(_show(error, arguments))
     except typer.Abort:
         sys.exit(ExitCode.INTERRUPTED)
     except typer.TyperException as error:
         wrong = UsageError(error.format_message(), fix="provision --help")
-        sys.exit(_show(wrong, "--json" in arguments))
+        sys.exit(_show(wrong, arguments))
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
@@ -254,13 +256,24 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else ExitCode.OK)
 
 
-def _show(error: OperatorError, as_json: bool) -> int:
-    if as_json:
+def _show(error: OperatorError, arguments: Sequence[str]) -> int:
+    """Print an error to standard error, as JSON where that was asked for; its exit code."""
+    error.fix = runnable(error.fix, _site_of(arguments))
+    if "--json" in arguments:
         details = {"what": error.what, "where": error.where, **error.details()}
         typer.echo(json.dumps({"error": details, "exit_code": int(error.exit_code)}), err=True)
     else:
         typer.echo(f"error: {error}", err=True)
     return int(error.exit_code)
+
+
+def _site_of(arguments: Sequence[str]) -> str | None:
+    """What was given as ``--site``; the command may have failed before it was parsed."""
+    for here, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == "--site":
+            return value if equals else next(iter(arguments[here + 1 :]), None)
+    return None
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +47,18 @@ def application_of(site: str | None) -> Application:
 def confirm_host_key(key: UnknownHostKey) -> bool:
     """Ask whether a machine's host key, seen for the first time, is the right one."""
     return typer.confirm(str(key), default=False, err=True)
+
+
+SITE_COMMAND = re.compile(
+    r"\bprovision (check|plan|up|status|reset|inventory|runs( show)?|secrets \w+)(?! --site)\b"
+)
+
+
+def runnable(text: str, site: str | None) -> str:
+    """``text`` with the ``--site`` that was given in every command it tells to run."""
+    if site is None:
+        return text
+    return SITE_COMMAND.sub(lambda found: f"{found[0]} --site {shlex.quote(site)}", text)
 
 
 def reporter_kind(as_json: bool, plain: bool) -> str:

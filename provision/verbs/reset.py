@@ -34,9 +34,7 @@ def take_down(app: Application, reporter: Reporter, interrupt: Interrupt) -> Non
         app.ansible().clear()
         for phase in reversed(app.phases):
             if interrupt.after_step.is_set():
-                raise PhaseFailedError(
-                    "stopped by the operator", fix=f"provision reset --site {app.site.name}"
-                )
+                raise PhaseFailedError("stopped by the operator", fix="provision reset")
             _remove(app, phase, recording.emit, interrupt)
 
 
@@ -57,6 +55,6 @@ def _remove(app: Application, phase: Phase, emit: Emit, interrupt: Interrupt) ->
             f"{phase.name} could not be taken off",
             where=name,
             found=why,
-            fix=f"provision reset --site {app.site.name}",
+            fix="provision reset",
         )
     emit(Event("phase-finished", phase.name, text="removed", data={"changed": True}))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from provision.cli import main
+from provision.cli_common import runnable
 from provision.errors import ExitCode
 
 
@@ -70,9 +71,17 @@ def test_a_wrong_host_is_shown_as_it_was_given(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     "verb", ["init", "schema", "check", "plan", "up", "status", "reset", "inventory", "runs"]
 )
-def test_every_verb_has_help_with_an_example(
-    capsys: pytest.CaptureFixture[str], verb: str
-) -> None:
+def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     code, printed, _ = run(capsys, verb, "--help")
     assert code == 0
     assert f"Example: provision {verb}" in printed
+
+
+def test_commands_to_run_next_name_the_site_that_was_given() -> None:
+    text = "next: provision up; what it would do: provision plan"
+    assert runnable(text, "my site") == (
+        "next: provision up --site 'my site'; what it would do: provision plan --site 'my site'"
+    )
+    assert runnable("provision bundle build", "x") == "provision bundle build"
+    assert runnable("provision reset --site lab", "lab") == "provision reset --site lab"
+    assert runnable(text, None) == text

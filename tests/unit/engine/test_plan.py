@@ -32,7 +32,9 @@ def test_selecting_an_unknown_phase_lists_the_known_ones() -> None:
 def test_every_kind_of_decision_is_shown_with_its_reason() -> None:
     plan = Plan(
         {
-            "machine": Run(dict.fromkeys(("n1", "n2"), ["file /etc/a is missing, wanted present"])),
+            "machine": Run(
+                {host: ["file /etc/a is missing, wanted present"] for host in ("n1", "n2")}
+            ),
             "depot": Skip("every machine is as the site says"),
             "kubernetes": Blocked(["1.36 runs, 1.37 is wanted"]),
             "cilium": Unknown("kubernetes"),
