@@ -30,11 +30,10 @@ def test_selecting_an_unknown_phase_lists_the_known_ones() -> None:
 
 
 def test_every_kind_of_decision_is_shown_with_its_reason() -> None:
+    why = ["file /etc/a is missing, wanted present"]
     plan = Plan(
         {
-            "machine": Run(
-                {host: ["file /etc/a is missing, wanted present"] for host in ("n1", "n2")}
-            ),
+            "machine": Run({"n1": why, "n2": why}),
             "depot": Skip("every machine is as the site says"),
             "kubernetes": Blocked(["1.36 runs, 1.37 is wanted"]),
             "cilium": Unknown("kubernetes"),
