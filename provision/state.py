@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 import jinja2
 import tomli_w
 import yaml
+from jinja2.environment import TemplateExpression
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Mode = Annotated[str, Field(pattern=r"^0[0-7]{3,4}$")]
@@ -189,8 +190,14 @@ def role_defaults(role: Path) -> dict[str, Any]:
     for name in ("defaults/main.yml", "vars/main.yml"):
         path = role / name
         if path.exists():
-            merged.update(yaml.safe_load(path.read_text("utf-8")) or {})
+            merged.update(_load_variables(path, path.stat().st_mtime_ns))
     return merged
+
+
+@lru_cache(maxsize=128)
+def _load_variables(path: Path, _mtime_ns: int) -> dict[str, Any]:
+    """Parsed once for all machines, and anew when the file was changed."""
+    return yaml.safe_load(path.read_text("utf-8")) or {}
 
 
 def desired_state(role: Path, variables: Mapping[str, Any], resolver: Resolver) -> DesiredState:
@@ -247,29 +254,46 @@ class _Text:
         # Most strings are plain, and compiling a template costs a hundred times a look.
         if "{" not in source:
             return source
-        return self.environment.from_string(source).render(self.variables)
+        return _template(self.environment, source).render(self.variables)
 
 
 E = TypeVar("E", bound=_Entry)
 
 
+@lru_cache(maxsize=64)
+def _environment(templates: Path) -> jinja2.Environment:
+    """One environment a role: a template is compiled once for all machines."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - configuration files, not HTML
+    )
+    environment.filters.update(
+        to_json=lambda value, **kw: json.dumps(value, sort_keys=True, **kw),
+        to_yaml=lambda value: yaml.safe_dump(value, sort_keys=False, default_flow_style=False),
+        to_toml=tomli_w.dumps,
+        b64encode=lambda value: base64.b64encode(value.encode()).decode(),
+    )
+    return environment
+
+
+@lru_cache(maxsize=4096)
+def _template(environment: jinja2.Environment, source: str) -> jinja2.Template:
+    return environment.from_string(source)
+
+
+@lru_cache(maxsize=4096)
+def _expression(environment: jinja2.Environment, source: str) -> TemplateExpression:
+    return environment.compile_expression(source, undefined_to_none=False)
+
+
 class _Renderer:
     def __init__(self, role: Path, variables: Mapping[str, Any]) -> None:
         self.variables = variables
-        self.environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(role / "templates"),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-            autoescape=False,  # noqa: S701 - configuration files, not HTML
-        )
-        self.environment.filters.update(
-            to_json=lambda value, **kw: json.dumps(value, sort_keys=True, **kw),
-            to_yaml=lambda value: yaml.safe_dump(value, sort_keys=False, default_flow_style=False),
-            to_toml=tomli_w.dumps,
-            b64encode=lambda value: base64.b64encode(value.encode()).decode(),
-        )
+        self.environment = _environment(role / "templates")
 
     def each(self, entries: tuple[E, ...]) -> Iterator[tuple[E, _Text]]:
         for entry in entries:
@@ -313,7 +337,7 @@ class _Renderer:
             yield {**self.variables, "item": item}
 
     def _expression(self, source: str, scope: Mapping[str, Any]) -> Any:
-        return self.environment.compile_expression(source, undefined_to_none=False)(**scope)
+        return _expression(self.environment, source)(**scope)
 
 
 def differences(desired: DesiredState, observed: Mapping[str, Any]) -> list[Difference]:

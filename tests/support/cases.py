@@ -1,0 +1,157 @@
+"""Facts and a site as data, for ``tests/cases/<phase>/*.yaml``: what does the phase decide?
+
+A file is a list of cases::
+
+    - case: what it shows
+      site: {machine: {swap: true}}       # laid over a site of n1, n2, n3 (control plane), n4
+      virgin: [n4]                        # machines that have nothing of the phase's
+      unreachable: [n3]
+      machines:                           # what else differs from the phase's own state
+        n1: {sysctls: {vm.max_map_count: "65530"}}
+      cluster: {reachable: true}          # fields of ClusterFacts; not asked by default
+      decision: run                       # run, skip, blocked or unknown
+      reasons: {n1: ["sysctl vm.max_map_count is 65530, wanted 262144"]}
+      waves: [[n1]]                       # optional
+      findings: [...]                     # of blocked
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from provision.errors import UnreachableError
+from provision.facts import ClusterFacts, Facts, MachineFacts, Query
+from provision.phase import AnsiblePhase, Context, Phase, StoredFile
+from provision.plan import discover
+from provision.site import Site, site_model
+from provision.state import DesiredState
+
+SITE: Mapping[str, Any] = {
+    "name": "unit",
+    "network": {"machines": "192.0.2.0/24"},
+    "hosts": {
+        "n1": {"address": "192.0.2.1", "parts": ["control_plane", "worker"]},
+        "n2": {"address": "192.0.2.2", "parts": ["control_plane", "worker"]},
+        "n3": {"address": "192.0.2.3", "parts": ["control_plane", "worker"]},
+        "n4": {"address": "192.0.2.4", "parts": ["worker"]},
+    },
+    "api_endpoint": {"address": "192.0.2.100"},
+    "kubernetes": {"version": "1.36.3"},
+}
+
+
+class EveryBundle:
+    """A bundle that has every file; a file's digest follows from its name."""
+
+    digest = "sha256:" + "b" * 64
+    versions: ClassVar[Mapping[str, str]] = {"kubernetes": "1.36.3"}
+    images: ClassVar[Mapping[str, str]] = {}
+
+    def sha256(self, name: str, architecture: str) -> str:
+        return hashlib.sha256(f"{name} {architecture}".encode()).hexdigest()
+
+    def path(self, name: str, architecture: str) -> Path:
+        raise FileNotFoundError(name, architecture)
+
+    def blob(self, sha256: str) -> Path:
+        raise FileNotFoundError(sha256)
+
+    def depot_tree(self) -> Sequence[StoredFile]:
+        return ()
+
+
+class EverySecret:
+    """A store that has every secret; its digest follows from its name."""
+
+    def sha256(self, name: str) -> str | None:
+        return hashlib.sha256(name.encode()).hexdigest()
+
+
+def make_site(changes: Mapping[str, Any]) -> Site:
+    """The cases' site with ``changes`` laid over it."""
+    model = site_model([phase.settings for phase in discover()])
+    return model.model_validate(overlay(SITE, changes))
+
+
+def make_context(site: Site) -> Context:
+    """A context in which every file and every secret is there."""
+    return Context(site, EveryBundle(), EverySecret())
+
+
+def overlay(base: Any, changes: Any) -> Any:
+    """``changes`` laid over ``base``, mapping by mapping."""
+    if not isinstance(base, Mapping) or not isinstance(changes, Mapping):
+        return changes
+    merged = {name: overlay(value, changes.get(name, value)) for name, value in base.items()}
+    return {**merged, **{name: changes[name] for name in changes if name not in base}}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the reader answers for a machine in a given relation to a state."""
+
+    query: Query
+    state: DesiredState
+
+    def as_wanted(self) -> dict[str, Any]:
+        """Everything is as the state says."""
+        files: dict[str, Any] = dict.fromkeys(self.query.files)
+        for directory in self.state.directories:
+            files[directory.path] = {"type": "directory", **_permissions(directory)}
+        for file in self.state.files:
+            files[file.path] = {"type": "file", "sha256": file.sha256, **_permissions(file)}
+        units = {name: _unit(enabled=False, active=False) for name in self.query.units}
+        for unit in self.state.units:
+            units[unit.name] = _unit(enabled=unit.enabled, active=unit.active)
+        return {
+            **self.virgin(),
+            "packages": dict.fromkeys(self.query.packages, "1.0"),
+            "modules": dict.fromkeys(self.query.modules, True),
+            "sysctls": dict(self.state.sysctls),
+            "files": files,
+            "units": units,
+        }
+
+    def virgin(self) -> dict[str, Any]:
+        """Nothing is there."""
+        return {
+            "packages": dict.fromkeys(self.query.packages),
+            "modules": dict.fromkeys(self.query.modules, False),
+            "sysctls": dict.fromkeys(self.query.sysctls, "0"),
+            "files": dict.fromkeys(self.query.files),
+            "texts": dict.fromkeys(self.query.texts),
+            "globs": {pattern: [] for pattern in self.query.globs},
+            "units": {
+                name: {**_unit(enabled=False, active=False), "state": "not found"}
+                for name in self.query.units
+            },
+            "connect": dict.fromkeys(self.query.connect, True),
+            "system": {},
+        }
+
+
+def read(phase: Phase, context: Context, case: Mapping[str, Any]) -> Facts:
+    """The facts of a case."""
+    machines = {}
+    for host in phase.hosts(context):
+        if host in case.get("unreachable", ()):
+            machines[host] = MachineFacts(host, error=UnreachableError("no route", where=host))
+            continue
+        state = phase.desired(context, host) if isinstance(phase, AnsiblePhase) else DesiredState()
+        machine = Machine(phase.query(context, host), state)
+        base = machine.virgin() if host in case.get("virgin", ()) else machine.as_wanted()
+        machines[host] = MachineFacts(host, overlay(base, case.get("machines", {}).get(host, {})))
+    return Facts(machines, ClusterFacts(**case.get("cluster", {"reachable": False})))
+
+
+def _permissions(entry: Any) -> dict[str, str]:
+    return {"mode": entry.mode, "owner": entry.owner, "group": entry.group}
+
+
+def _unit(*, enabled: bool, active: bool) -> dict[str, Any]:
+    state = "active" if active else "inactive"
+    return {"enabled": enabled, "active": active, "state": state, "restart_pending": False}
