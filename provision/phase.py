@@ -26,8 +26,38 @@ Manifest = Mapping[str, Any]
 """A Kubernetes object as plain data."""
 
 
+class StoredFile(Protocol):
+    """One file of a depot's storage: a blob of the bundle, or a few bytes of its own."""
+
+    @property
+    def path(self) -> str:
+        """Below the root directory of the depot's registry."""
+
+    @property
+    def sha256(self) -> str:
+        """The blob that is its content; empty when ``content`` is."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
+    @property
+    def content(self) -> bytes:
+        """What a file holds that is no blob."""
+
+
 class BundleView(Protocol):
     """What phases may know of the bundle: names, versions and digests."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the bundle's lock, ``sha256:…``."""
+
+    def depot_tree(self) -> Sequence[StoredFile]:
+        """Everything that a depot's storage must hold to serve the bundle."""
+
+    def blob(self, sha256: str) -> Path:
+        """Where a blob lies on the controller."""
 
     @property
     def versions(self) -> Mapping[str, str]:

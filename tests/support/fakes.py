@@ -18,7 +18,7 @@ from provision.effects import Effect, EffectResult
 from provision.errors import DeadlineError, UnreachableError
 from provision.events import Emit, Event
 from provision.facts import Facts, MachineFacts, Query
-from provision.phase import Context, Decision, GateSpec, Phase, Run, Skip
+from provision.phase import Context, Decision, GateSpec, Phase, Run, Skip, StoredFile
 from provision.site import Host, NetworkSettings, Part, Settings, Site
 
 ADDRESSES = ip_network("192.0.2.0/24")
@@ -36,8 +36,15 @@ def make_site(control_plane: int = 3, workers: int = 0) -> Site:
 class NoBundle:
     """A bundle for phases that install nothing."""
 
+    digest = "sha256:" + "0" * 64
     versions: ClassVar[Mapping[str, str]] = {}
     images: ClassVar[Mapping[str, str]] = {}
+
+    def depot_tree(self) -> Sequence[StoredFile]:
+        return ()
+
+    def blob(self, sha256: str) -> Path:
+        raise KeyError(sha256)
 
     def sha256(self, name: str, architecture: str) -> str:
         raise KeyError(name, architecture)
