@@ -1,0 +1,115 @@
+"""The shipped catalog is whole, and refuses what it cannot give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provision.bundle.catalog import (
+    ARCHITECTURES,
+    Catalog,
+    GoBuild,
+    Selection,
+    catalog,
+    default_kubernetes_version,
+    minor,
+    version_key,
+)
+from provision.bundle.gomodules import GOMOD
+from provision.bundle.toolchain import go_pin
+from provision.errors import BundleError
+
+BUILDABLE = catalog().obtainable("amd64", "source")
+
+
+def _select(version: str) -> Selection:
+    return catalog().select(version, "amd64", "source")
+
+
+def test_several_minors_stand_side_by_side() -> None:
+    assert {minor(version) for version in BUILDABLE} >= {"1.35", "1.36", "1.37"}
+    assert default_kubernetes_version() in BUILDABLE
+
+
+@pytest.mark.parametrize("version", BUILDABLE)
+def test_every_module_is_pinned(version: str) -> None:
+    for component in _select(version).components:
+        for build in component.builds:
+            if build.kind == "debian":
+                continue
+            assert component.modules[f"{build.module}@{build.version}"].startswith("h1:")
+
+
+@pytest.mark.parametrize("version", BUILDABLE)
+def test_every_own_module_is_there_and_requires_what_is_built(version: str) -> None:
+    for component in _select(version).components:
+        for build in component.builds:
+            if isinstance(build, GoBuild) and build.own_module:
+                folder = GOMOD / build.own_module
+                assert f"{build.module} {build.version}" in (folder / "go.mod").read_text()
+                assert (folder / "go.sum").stat().st_size > 0
+
+
+@pytest.mark.parametrize("version", BUILDABLE)
+def test_names_are_unique_and_everything_has_a_recipe(version: str) -> None:
+    selection = _select(version)
+    files = [file.name for one in selection.components for file in one.files]
+    images = [image.reference for one in selection.components for image in one.images]
+    assert len(set(files)) == len(files)
+    assert len(set(images)) == len(images)
+    assert all(file.source for one in selection.components for file in one.files)
+    assert all(image.source for one in selection.components for image in one.images)
+    assert not any("{" in text for text in (*files, *images))
+
+
+def test_placeholders_are_filled_for_the_architecture() -> None:
+    for architecture in ARCHITECTURES:
+        selection = catalog().select(default_kubernetes_version(), architecture, "source")
+        kubernetes = next(one for one in selection.components if one.component == "kubernetes")
+        assert f"/bin/linux/{architecture}/kubelet" in kubernetes.downloads["kubelet"]
+
+
+def test_versions_that_go_together_are_chosen() -> None:
+    versions = _select("1.36.3").versions
+    assert (versions["etcd"], versions["coredns"], versions["pause"]) == (
+        "3.6.8",
+        "1.14.2",
+        "3.10.2",
+    )
+
+
+def test_an_unknown_version_lists_the_known_ones() -> None:
+    with pytest.raises(BundleError, match="does not have this Kubernetes version") as caught:
+        _select("1.20.0")
+    assert "1.36.3" in caught.value.wanted
+    assert caught.value.fix.startswith("choose one of them: provision bundle build")
+
+
+def test_versions_are_ordered_by_number() -> None:
+    assert sorted(["1.10.0", "1.9.3", "1.9.12"], key=version_key) == ["1.9.3", "1.9.12", "1.10.0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: [", "while parsing"),
+        ("name: x\ncolour: red\n", "colour"),
+        (
+            """{name: x, about: a, home: h, license: l, releases: [{version: '1'}],
+            files: [{name: f, source: {build: none, output: f}}]}""",
+            "no build 'none'",
+        ),
+    ],
+)
+def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(BundleError, match="cannot be used") as caught:
+        Catalog.load(tmp_path)
+    assert caught.value.where.endswith("x.yaml")
+    assert says in caught.value.found
+
+
+def test_go_is_pinned_for_every_architecture() -> None:
+    pin = go_pin()
+    assert set(pin.sha256) == set(pin.platforms) == set(ARCHITECTURES)

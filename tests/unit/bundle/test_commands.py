@@ -1,0 +1,163 @@
+"""Building, listing and pruning, with a source that makes small things."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from provision.bundle import commands
+from provision.bundle.catalog import Selection, SourceKind
+from provision.bundle.display import JsonProgress, PlainProgress, shown
+from provision.bundle.progress import Progress, Step
+from provision.bundle.signing import KeyRing
+from provision.bundle.sources import Provided
+from provision.bundle.store import BlobStore
+from provision.bundle.toolchain import machine_architecture
+from provision.errors import BundleError, LockedError
+from tests.support.bundles import provided_file, small_bundle
+
+
+class _Small:
+    """Gives each component one file."""
+
+    kind: SourceKind = "source"
+
+    def __init__(self, store: BlobStore) -> None:
+        self.store = store
+
+    def require(self, selection: Selection) -> None:
+        pass
+
+    def provide(self, selection: Selection, progress: Progress) -> Mapping[str, Provided]:
+        return {
+            one.component: Provided(
+                files=(
+                    provided_file(self.store, one.component, one.component, one.version.encode()),
+                )
+            )
+            for one in selection.components
+        }
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "cache"
+
+
+def _build(cache: Path) -> commands.Built:
+    filler = _Small(BlobStore(cache / "blobs"))
+    return commands.build("1.36.3", cache=cache, filler=filler)
+
+
+def test_a_built_bundle_is_listed_shown_and_verified(cache: Path) -> None:
+    built = _build(cache)
+    assert built.path == cache / "bundles" / f"1.36.3-source-{machine_architecture()}"
+    (listed,) = commands.bundles(cache)
+    assert (listed.kubernetes, listed.source, listed.problem) == ("1.36.3", "source", "")
+    for name in (built.path.name, "1.36.3", ""):
+        assert commands.named(name, cache) == built.path
+    bundle = commands.verify(built.path)
+    assert bundle.key.fingerprint == built.fingerprint
+    assert commands.show(built.path).versions["kubernetes"] == "1.36.3"
+
+
+def test_building_again_gives_the_same_bundle(cache: Path) -> None:
+    assert _build(cache).lock == _build(cache).lock
+
+
+def test_blobs_that_no_bundle_names_are_dropped(cache: Path) -> None:
+    store = BlobStore(cache / "blobs")
+    stray = store.add_bytes(b"left by another catalog")
+    (cache / "go" / "mod" / "example.org").mkdir(parents=True)
+    (cache / "go" / "mod" / "example.org").chmod(0o500)
+    built = _build(cache)
+    assert built.freed == stray.size
+    assert store.all() == set(built.lock.blobs)
+    assert not (cache / "go" / "mod").exists()
+
+
+def test_a_broken_bundle_is_listed_with_its_problem(cache: Path) -> None:
+    built = _build(cache)
+    (built.path / "bundle.lock.json.sig").unlink()
+    (listed,) = commands.bundles(cache)
+    assert listed.problem == "the bundle is not signed"
+
+
+def test_two_builds_do_not_share_a_cache(cache: Path) -> None:
+    cache.mkdir(parents=True)
+    with FileLock(cache / "build.lock"), pytest.raises(LockedError, match="another build"):
+        _build(cache)
+
+
+def test_a_strangers_bundle_is_trusted_when_told_so(cache: Path, tmp_path: Path) -> None:
+    small = small_bundle(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match="not trusted here"):
+        commands.verify(small.folder)
+    assert commands.verify(small.folder, trust=True).name == small.folder.name
+    assert len(KeyRing.default().trusted()) == 1
+
+
+def test_what_can_be_built_is_listed(cache: Path) -> None:
+    found = {one.kubernetes: one for one in commands.buildable("amd64")}
+    assert found["1.36.3"].default
+    assert "source" in found["1.36.3"].sources
+
+
+def test_plain_progress_says_what_remains() -> None:
+    stream = io.StringIO()
+    clock = iter([0.0, 0.0, 1.0, 1.0, 2.0, 40.0, 40.0, 95.0, 95.0]).__next__
+    progress = PlainProgress(stream, clock)
+    progress.planned((Step("a", 2), Step("b", 0)))
+    progress.started("a")
+    progress.detail("a", "package 1 of 9")
+    progress.detail("a", "package 5 of 9")
+    progress.finished("a", "built", 94)
+    assert stream.getvalue().splitlines() == [
+        "  0:00 2 steps: a, b",
+        "  0:01 a: started (about 2 min)",
+        "  0:40 a: package 5 of 9",
+        "  1:35 a: built in 94 s; 1 of 2 done",
+    ]
+
+
+def test_progress_as_json_is_one_object_a_line() -> None:
+    stream = io.StringIO()
+    progress = JsonProgress(stream)
+    progress.planned((Step("a", 2),))
+    progress.started("a")
+    progress.detail("a", "package 1 of 9")
+    progress.finished("a", "failed", 1.5)
+    events = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert events == ["planned", "started", "detail", "finished"]
+
+
+def test_no_live_table_where_there_is_no_terminal() -> None:
+    with shown(io.StringIO()) as progress:
+        assert isinstance(progress, PlainProgress)
+    with shown(io.StringIO(), as_json=True) as progress:
+        assert isinstance(progress, JsonProgress)
+
+
+def test_the_live_table_shows_every_step() -> None:
+    from rich.console import Console
+
+    from provision.bundle.display import LiveProgress
+
+    progress = LiveProgress()
+    progress.planned((Step("done", 1), Step("runs", 1), Step("waits", 1)))
+    progress.started("done")
+    progress.finished("done", "built", 3)
+    progress.started("runs")
+    progress.detail("runs", "package 3 of 7")
+    console = Console(file=io.StringIO(), record=True, width=120)
+    console.print(progress)
+    lines = console.export_text().splitlines()
+    assert "1 of 3 done, about 2 min of work left" in lines[0]
+    assert any("runs" in line and "package 3 of 7" in line for line in lines)
+    assert any("waits" in line and "waiting" in line for line in lines)
