@@ -128,6 +128,8 @@ module Lab
 
     def initialize(site)
       @site = site
+      return unless ENV["VAGRANT_DEFAULT_PROVIDER"] == "docker"
+
       socket = Lab.run(File.join(ROOT, "lab/podman-socket")).strip
       ENV["DOCKER_HOST"] = ENV["CONTAINER_HOST"] = "unix://#{socket}"
     end
