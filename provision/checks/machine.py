@@ -316,6 +316,15 @@ def identity(machine: Machine) -> Iterator[Finding]:
             wanted="32 hexadecimal digits",
             fix=f"on {machine.host}: systemd-machine-id-setup; reboot",
         )
+    if not machine.system["interfaces"]:
+        yield error(
+            machine.host,
+            "the machine's addresses cannot be read",
+            found="ip address show fails",
+            wanted="iproute2, as Debian installs it",
+            fix=f"on {machine.host}: apt-get install iproute2",
+        )
+        return
     address = str(machine.site.hosts[machine.host].address)
     if interface_with(machine.system, address) is None:
         own = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -252,10 +251,9 @@ def _holders(inodes: set[str]) -> dict[str, tuple[int, str]]:
                 if target in wanted:
                     name = Path(f"/proc/{process}/comm").read_text("utf-8").strip()
                     found.setdefault(wanted[target], (int(process), name))
-        except OSError as error:
-            # Processes end while they are looked at.
-            if error.errno not in (errno.ENOENT, errno.ESRCH):
-                raise
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
+            # It ended while it was looked at, or is shielded even from root.
+            continue
     return found
 
 
