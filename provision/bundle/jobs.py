@@ -64,15 +64,20 @@ def run_jobs(jobs: Sequence[Job], progress: Progress, cancelled: Cancellation) -
 
 
 def together(failures: Sequence[OperatorError]) -> OperatorError:
-    """One error for all ``failures``."""
+    """One error for all ``failures``: a full disk explains the others, else each gets a line."""
     full = [failure for failure in failures if isinstance(failure, DiskFullError)]
     if len(failures) == 1 or full:
         return (full or failures)[0]
     return BundleError(
         f"{len(failures)} parts of the bundle could not be had",
-        found="\n".join(f"\n{failure}" for failure in failures),
-        fix="see each of them; what arrived is kept, so run the same command again afterwards",
+        found="".join(_briefly(failure) for failure in failures),
+        fix=f"{failures[0].fix}; then the same command again: what arrived is kept",
     )
+
+
+def _briefly(failure: OperatorError) -> str:
+    wanted = f"; wanted {failure.wanted}" if failure.wanted else ""
+    return f"\n{failure.what}\n  {failure.where}\n  {failure.found}{wanted}"
 
 
 def _run(job: Job, progress: Progress, cancelled: Cancellation) -> OperatorError | None:

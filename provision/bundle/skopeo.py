@@ -65,12 +65,15 @@ _CAUSES: tuple[tuple[str, bool, str], ...] = (
     (r"StatusCode: 404|manifest unknown|name unknown|not found", False, "absent"),
     (r"unauthorized|authentication required|denied|StatusCode: 40[13]", False, "login"),
     (r"[Dd]igest did not match|does not match", False, "digest"),
-    (r"no such host|connection refused|network is unreachable", True, "unreachable"),
+    (r"no such host|connection refused|network is unreachable", False, "unreachable"),
     (r"proxyconnect", True, "proxy"),
     (r"StatusCode: (429|5\d\d)|toomanyrequests", True, "busy"),
     (r"EOF|connection reset|broken pipe|timeout|server closed", True, ""),
 )
-"""What skopeo says, whether it may pass, and the key of the advice."""
+"""What skopeo says, whether to start it again, and the key of the advice.
+
+It has repeated refused connections itself (``--retry-times``).
+"""
 _FIXES = {
     **ADVICE,
     "absent": "look whether the registry has it: skopeo inspect ADDRESS; a registry of your own"
@@ -229,7 +232,6 @@ class Skopeo:
             f"the image {name} cannot be read",
             where=str(address),
             found=failure.found + tries,
-            wanted=f"the manifest whose digest is {address.digest}",
             fix=fix,
         )
 
@@ -237,6 +239,7 @@ class Skopeo:
 def _failure(complaint: str) -> _RunError:
     fatal = re.findall(r'level=fatal msg="((?:[^"\\]|\\.)*)"', complaint)
     said = fatal[-1].replace('\\"', '"') if fatal else complaint.strip()
+    said = re.sub(r'^Error (parsing|determining)[^"]*"[^"]*": ', "", said)
     for pattern, again, advice in _CAUSES:
         if re.search(pattern, said):
             return _RunError(said, again=again, advice=advice)
