@@ -69,7 +69,7 @@ def _connect(where: str, connection: Connection, text: str) -> UnreachableError:
     port = connection.port or 22
     if "refused" in text:
         fix = f"start the SSH server there (systemctl start ssh), or correct port {port}"
-    elif "timed out" in text or "no answer" in text or "banner" in text.lower():
+    elif "timed out" in text or "no answer" in text or "no greeting" in text:
         fix = "see that the machine runs and that the address and the network's firewall are right"
     elif "unreachable" in text or "no route" in text:
         fix = "see that the machine runs and that this controller has a route to it"

@@ -165,7 +165,10 @@ class Machine:
             done, output = self.host.run_shell_command(command, _stdin=[*self._password(), *lines])
         received = time.time()
         if not done:
-            raise FailureError("command", text=_errors(output.stderr_lines))
+            errors = _errors(output.stderr_lines)
+            if not errors and not self._alive():
+                raise EOFError("the connection was closed")
+            raise FailureError("command", text=errors)
         return {"output": output.stdout, "sent": sent, "received": received}
 
     def hold(self, command: str, lines: list[str]) -> tuple[Any, dict[str, Any]]:
@@ -280,6 +283,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, NoValidConnectionsError):
         reasons = {_reason(one) for one in error.errors.values()}
         return ", ".join(sorted(reasons))
+    if "protocol banner" in str(error):
+        return "no greeting came from an SSH server"
     if isinstance(error, ChannelException):
         return f"the jump host says: {error.text.lower()}"
     if isinstance(error, TimeoutError) or getattr(error, "errno", None) == errno.ETIMEDOUT:
