@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleActionFail
@@ -22,6 +21,7 @@ from provision.ansible.sources import Sources
 from provision.depot_content import ContentDifferences, content_differences, content_query
 from provision.depot_tree import DepotTree
 from provision.errors import DiskFullError, OperatorError
+from provision.facts import Query
 
 if TYPE_CHECKING:
     from provision.phase import BundleView
@@ -126,6 +126,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         lines += [
             f"{item['kind']} {item['name']} is {item['found']}, wanted {item['wanted']}"
             for item in result["changes"]
+            if item["kind"] != "blob"
         ]
         return {
             "failed": True,
@@ -137,9 +138,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
 
     def _remove(self) -> dict[str, Any]:
         pattern = f"{self._folder}/*"
-        query = {name: [] for name in ("files", "texts", "units", "sysctls", "modules")}
-        query.update(packages=[], connect=[], globs=[pattern])
-        there = self._call({"read": {**query, "system": False}})["observed"]["globs"][pattern]
+        query = Query(globs=frozenset({pattern})).as_dict()
+        there = self._call({"read": query})["observed"]["globs"][pattern]
         if there and not self._task.check_mode:
             self._call({"remove": True})
         changes = [

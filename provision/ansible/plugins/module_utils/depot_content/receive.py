@@ -115,7 +115,7 @@ def _take(stream: IO[bytes], piece: dict[str, Any], folder: Path, whole: Digests
     partial = partial_file(folder, piece["sha256"])
     make_folder(partial.parent)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-    with open(os.open(partial, flags, 0o600), "r+b", buffering=0) as file:
+    with os.fdopen(os.open(partial, flags, 0o600), "r+b", buffering=0) as file:
         if file.seek(0, os.SEEK_END) < piece["offset"]:
             raise ReceiveError(f"{partial} was changed while it was being written; run again")
         file.truncate(piece["offset"])

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.site_state import reader
-from ansible.module_utils.site_state.failure import WorkError
-from ansible.module_utils.site_state.files import remove_if_empty
-from ansible.module_utils.site_state.marks import locked
-
+# Relative, because the package has one name here and another inside a module on a machine.
+from ..site_state import reader  # noqa: TID252
+from ..site_state.failure import WorkError  # noqa: TID252
+from ..site_state.files import remove_if_empty  # noqa: TID252
+from ..site_state.marks import LOCKS, locked  # noqa: TID252
 from . import receive
 
 STORAGE = Path("docker/registry/v2")
@@ -28,11 +28,14 @@ class Store:
         The registry's root directory.
     digests
         File of digests that need not be computed again.
+    locks
+        Folder of the lock that the receiver takes too.
     """
 
-    def __init__(self, folder: Path, digests: Path = receive.DIGESTS) -> None:
+    def __init__(self, folder: Path, digests: Path = receive.DIGESTS, locks: Path = LOCKS) -> None:
         self.folder = folder
         self.digests = digests
+        self.locks = locks
 
     def read(self, query: dict[str, Any]) -> dict[str, Any]:
         """The reader's answer, with what came of unfinished blobs and the free bytes."""
@@ -63,7 +66,7 @@ class Store:
         WorkError
             A blob is missing, or there is no room.
         """
-        with locked("depot_load"):
+        with locked("depot_load", self.locks):
             self._note_digests(blobs)
             for path, content in links.items():
                 self._write(self.folder / path, content)
@@ -99,7 +102,7 @@ class Store:
 
     def remove(self) -> None:
         """Take away all content; the folder itself stays."""
-        with locked("depot_load"):
+        with locked("depot_load", self.locks):
             for entry in _entries(self.folder):
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)
