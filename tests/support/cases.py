@@ -49,7 +49,10 @@ class EveryBundle:
 
     digest = "sha256:" + "b" * 64
     versions: ClassVar[Mapping[str, str]] = {"kubernetes": "1.36.3"}
-    images: ClassVar[Mapping[str, str]] = {}
+    images: ClassVar[Mapping[str, str]] = {
+        "registry.k8s.io/pause:3.10.2": "sha256:" + "1" * 64,
+        "docker.io/library/busybox:1.35": "sha256:" + "2" * 64,
+    }
 
     def sha256(self, name: str, architecture: str) -> str:
         return hashlib.sha256(f"{name} {architecture}".encode()).hexdigest()
