@@ -1,26 +1,28 @@
 """The Kubernetes API over HTTPS with a client certificate.
 
-The generated client of the ``kubernetes`` package takes half a second to
-import, which is longer than all that ``plan`` has to ask; so questions go out
-over its transport, urllib3, and the package is used where it is needed: to run
-a command in a pod.
+Requests go out through the client of the ``kubernetes`` package, which is
+imported when the first one does: that takes half a second. Its dynamic client
+asks about every group of the API separately and keeps the answers in a file;
+here the API server is asked for all of them at once, each time.
 """
 
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import urllib3
 import yaml
 
 from provision.errors import SecretsError, UnreachableError
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
 
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 10.0
@@ -84,15 +86,17 @@ class KubernetesApi:
         self.credentials = credentials
 
     @cached_property
-    def _pool(self) -> urllib3.PoolManager:
-        context = ssl.create_default_context(cafile=str(self.credentials.ca))
-        context.load_cert_chain(self.credentials.certificate, self.credentials.key)
-        return urllib3.PoolManager(
-            maxsize=CONNECTIONS,
-            ssl_context=context,
-            retries=False,
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-        )
+    def client(self) -> ApiClient:
+        """The package's own client, for what it alone can do."""
+        from kubernetes.client import ApiClient, Configuration
+
+        configuration = Configuration(host=self.credentials.server)
+        configuration.ssl_ca_cert = str(self.credentials.ca)
+        configuration.cert_file = str(self.credentials.certificate)
+        configuration.key_file = str(self.credentials.key)
+        configuration.connection_pool_maxsize = CONNECTIONS
+        configuration.retries = False
+        return ApiClient(configuration)
 
     def request(
         self,
@@ -110,16 +114,19 @@ class KubernetesApi:
         UnreachableError
             There is no answer, or none that is JSON.
         """
+        from kubernetes.client.exceptions import ApiException
+
         url = self.credentials.server + path + (f"?{urlencode(query)}" if query else "")
         try:
-            answer = self._pool.request(
+            answer = self.client.call_api(
                 method,
                 url,
+                header_params={"Accept": "application/json", **(headers or {})},
                 body=None if body is None else json.dumps(body),
-                headers={"Accept": "application/json", **(headers or {})},
+                _request_timeout=(CONNECT_SECONDS, READ_SECONDS),
             )
-            text = answer.data
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            text: bytes = answer.response.data
+        except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
             raise UnreachableError(
                 "the Kubernetes API does not answer",
                 where=self.credentials.server,

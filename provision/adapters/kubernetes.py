@@ -146,11 +146,18 @@ class ClusterReader:
             self._api = KubernetesApi(Credentials.of(self.secrets.path))
         return self._api
 
+    def pods(self, namespace: str) -> Sequence[Mapping[str, Any]]:
+        """The pods of a namespace, as the API gives them.
+
+        Raises
+        ------
+        UnreachableError
+            The API does not answer, or refuses.
+        """
+        return self._connect().items(f"/api/v1/namespaces/{namespace}/pods")
+
     def _nodes(self) -> Sequence[Mapping[str, Any]]:
         return self._connect().items("/api/v1/nodes")
-
-    def pods(self, namespace: str) -> Sequence[Mapping[str, Any]]:
-        return self._connect().items(f"/api/v1/namespaces/{namespace}/pods")
 
     def _api_problems(self, _: Mapping[str, Any]) -> Phrases:
         self._connect().get("/version")
@@ -179,17 +186,13 @@ class ClusterReader:
         UnreachableError
             The API or the machine's kubelet does not let it through.
         """
-        from kubernetes.client import ApiClient, Configuration, CoreV1Api
+        from kubernetes.client import ApiClient, CoreV1Api
         from kubernetes.client.exceptions import ApiException
         from kubernetes.stream import stream
 
-        credentials = self._connect().credentials
-        configuration = Configuration(host=credentials.server)
-        configuration.ssl_ca_cert = str(credentials.ca)
-        configuration.cert_file = str(credentials.certificate)
-        configuration.key_file = str(credentials.key)
         try:
-            with ApiClient(configuration) as client:
+            # A client of its own: while it runs a command it can do nothing else.
+            with ApiClient(self._connect().client.configuration) as client:
                 answer = stream(
                     CoreV1Api(client).connect_get_namespaced_pod_exec,
                     pod,

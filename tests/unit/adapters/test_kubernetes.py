@@ -1,0 +1,111 @@
+"""Reading a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.adapters.kubernetes import ClusterReader
+from tests.support.kubeserver import FakeCluster, serving, write_kubeconfig
+
+
+@dataclass
+class Store:
+    path: Path
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
+    with serving(FakeCluster()) as running:
+        running.add_node("n1")
+        write_kubeconfig(tmp_path, running.url)
+        yield running
+
+
+def config_map(name: str, **data: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "kube-system"},
+        "data": data,
+    }
+
+
+def test_nodes_and_version(cluster: FakeCluster, tmp_path: Path) -> None:
+    facts = ClusterReader(Store(tmp_path)).read([])
+    assert facts.reachable
+    assert facts.version == "1.36.3"
+    node = facts.nodes["n1"]
+    assert (node.ready, node.kubelet_version, node.control_plane) == (True, "1.36.3", True)
+    assert node.taints == ["alone=:NoSchedule"]
+
+
+def test_how_objects_stand_against_their_manifests(cluster: FakeCluster, tmp_path: Path) -> None:
+    below = "/api/v1/namespaces/kube-system/configmaps"
+    server_side = {"resourceVersion": "7", "uid": "u", "managedFields": [{}]}
+    for name in ("same", "other"):
+        live = config_map(name, color="blue")
+        live["metadata"].update(server_side)
+        cluster.objects[f"{below}/{name}"] = live
+    wanted = [
+        config_map("same", color="blue"),
+        config_map("other", color="red"),
+        config_map("absent", color="blue"),
+        {"apiVersion": "unknown.example/v1", "kind": "Thing", "metadata": {"name": "x"}},
+    ]
+    before = repr(cluster.objects)
+    objects = ClusterReader(Store(tmp_path)).read(wanted).objects
+    assert objects["ConfigMap kube-system/same"].differences == []
+    assert objects["ConfigMap kube-system/other"].differences == ["data.color"]
+    assert not objects["ConfigMap kube-system/absent"].exists
+    assert not objects["Thing x"].exists
+    assert repr(cluster.objects) == before
+
+
+def test_what_the_server_refuses_is_a_difference(cluster: FakeCluster, tmp_path: Path) -> None:
+    path = "/api/v1/namespaces/kube-system/configmaps/bad"
+    cluster.objects[path] = config_map("bad")
+    cluster.refused.add(path)
+    state = (
+        ClusterReader(Store(tmp_path))
+        .read([config_map("bad")])
+        .objects["ConfigMap kube-system/bad"]
+    )
+    assert state.differences == ["(refused: spec.x: Required value)"]
+
+
+def test_nothing_listens(tmp_path: Path) -> None:
+    write_kubeconfig(tmp_path, "http://127.0.0.1:9")
+    facts = ClusterReader(Store(tmp_path)).read([config_map("x")])
+    assert not facts.reachable
+    assert "refused" in facts.error
+
+
+def test_no_cluster_yet(tmp_path: Path) -> None:
+    facts = ClusterReader(Store(tmp_path)).read([])
+    assert not facts.reachable
+    assert facts.error == "there is no cluster yet: its secrets have not been made"
+
+
+def test_conditions(cluster: FakeCluster, tmp_path: Path) -> None:
+    conditions = ClusterReader(Store(tmp_path)).conditions()
+    cluster.add_node("n2", ready=False)
+    assert conditions["API answers at its endpoint"]({}) == (True, "")
+    assert conditions["nodes registered"]({"nodes": ["n1", "n2"]}) == (True, "")
+    assert conditions["nodes ready"]({"nodes": ["n1", "n2"]}) == (False, "n2 is not Ready")
+    workloads = [{"kind": "DaemonSet", "namespace": "kube-system", "name": "cilium"}]
+    holds, seen = conditions["workloads rolled out"]({"workloads": workloads})
+    assert not holds
+    assert "not found" in seen
+
+
+def test_a_condition_does_not_raise_when_the_api_is_gone(tmp_path: Path) -> None:
+    write_kubeconfig(tmp_path, "http://127.0.0.1:9")
+    conditions = ClusterReader(Store(tmp_path)).conditions()
+    holds, seen = conditions["nodes ready"]({"nodes": ["n1"]})
+    assert not holds
+    assert "refused" in seen
