@@ -64,20 +64,20 @@ def run_jobs(jobs: Sequence[Job], progress: Progress, cancelled: Cancellation) -
 
 
 def together(failures: Sequence[OperatorError]) -> OperatorError:
-    """One error for all ``failures``: a full disk explains the others, else each gets a line."""
+    """One error for all ``failures``: a full disk explains the others, else each is named."""
     full = [failure for failure in failures if isinstance(failure, DiskFullError)]
     if len(failures) == 1 or full:
         return (full or failures)[0]
+    first, *others = sorted(failures, key=lambda failure: failure.where)
     return BundleError(
-        f"{len(failures)} parts of the bundle could not be had",
-        found="".join(_briefly(failure) for failure in failures),
-        fix=f"{failures[0].fix}; then the same command again: what arrived is kept",
+        first.what,
+        where=first.where,
+        found=first.found,
+        wanted=first.wanted,
+        why=first.why,
+        fix=first.fix,
+        also=[f"{other.where}: {other.what}: {other.found}" for other in others],
     )
-
-
-def _briefly(failure: OperatorError) -> str:
-    wanted = f"; wanted {failure.wanted}" if failure.wanted else ""
-    return f"\n{failure.what}\n  {failure.where}\n  {failure.found}{wanted}"
 
 
 def _run(job: Job, progress: Progress, cancelled: Cancellation) -> OperatorError | None:

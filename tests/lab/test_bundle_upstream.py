@@ -201,8 +201,8 @@ def test_broken_slow_and_wrong_downloads_end_in_the_same_bundle(
     upstream.server.misbehave(kubectl, Turn(status=404))
     with pytest.raises(BundleError) as caught:
         upstream.build(tmp_path)
-    assert "kubernetes/kubeadm is not the file that was published" in caught.value.found
-    assert "HTTP 404 Not Found" in caught.value.found
+    assert "kubernetes/kubeadm is not the file that was published" in str(caught.value)
+    assert "HTTP 404 Not Found" in str(caught.value)
     ranges = [asked.headers.get("Range") for asked in upstream.server.gets(kubelet)]
     assert ranges == [None, "bytes=20000000-", "bytes=27000000-"]
 

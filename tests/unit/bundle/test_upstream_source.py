@@ -269,10 +269,11 @@ def test_all_failures_are_told_together(
 ) -> None:
     publisher.server.misbehave(KUBELET_PATH, Turn(status=404))
     publisher.server.misbehave(CHART_PATH, Turn(content=b"<html>log in</html>"))
-    with pytest.raises(BundleError, match="2 parts of the bundle") as caught:
+    with pytest.raises(BundleError, match="kubernetes/kubelet cannot be downloaded") as caught:
         provide(publisher, cache, selection)
-    assert "kubernetes/kubelet" in caught.value.found
-    assert "cilium/chart is not the file that was published" in caught.value.found
+    assert caught.value.found == "HTTP 404 Not Found"
+    (other,) = caught.value.also
+    assert other.startswith(f"{publisher.server.url}{CHART_PATH}: cilium/chart is not the file")
 
 
 def test_a_missing_image_is_told_before_anything_is_downloaded(
