@@ -82,7 +82,9 @@ class PlainReporter(_Stream):
             case "phase-started":
                 return f"{event.phase}: started on {', '.join(event.data['hosts'])}"
             case "task" if event.data.get("status") == "changed":
-                return f"{event.phase}: {event.host}: {event.text}"
+                count = event.data.get("changes")
+                things = f" ({count} {'thing' if count == 1 else 'things'})" if count else ""
+                return f"{event.phase}: {event.host}: {event.text}{things}"
             case "waiting" if self._waits.get(event.phase) != event.text:
                 self._waits[event.phase] = event.text
                 return f"{event.phase}: waiting for {event.text}"

@@ -150,9 +150,9 @@ class _Collector:
                 changed = bool(result.get("changed"))
                 self.changed[host] = self.changed.get(host, 0) + changed
                 status = "changed" if changed else "ok"
-                self.emit(
-                    Event("task", self.phase, host, task, {"status": status, **_duration(data)})
-                )
+                listed = {"changes": len(result["changes"])} if result.get("changes") else {}
+                details = {"status": status, **listed, **_duration(data)}
+                self.emit(Event("task", self.phase, host, task, details))
             case "runner_on_failed" if not data.get("ignore_errors"):
                 self._fail(host, f"{task}: {_message(result)}")
             case "runner_on_unreachable":
