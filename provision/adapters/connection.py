@@ -18,7 +18,10 @@ from provision.errors import ConfigError
 from provision.site import Connection, Site
 
 CONNECT_SECONDS = 10
-"""How long one TCP connection or SSH greeting may take."""
+"""How long one TCP connection may take."""
+
+GREETING_SECONDS = 15
+"""How long a server may take to greet, twice that to judge a key: busy ones are slow at it."""
 
 
 class Connections:
@@ -146,8 +149,8 @@ class Connections:
             "ssh_config_file": str(self.written),
             "ssh_strict_host_key_checking": "yes",
             "ssh_paramiko_connect_kwargs": {
-                "banner_timeout": CONNECT_SECONDS,
-                "auth_timeout": 2 * CONNECT_SECONDS,
+                "banner_timeout": GREETING_SECONDS,
+                "auth_timeout": 2 * GREETING_SECONDS,
                 "channel_timeout": CONNECT_SECONDS,
             },
         }

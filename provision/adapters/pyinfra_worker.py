@@ -54,7 +54,7 @@ from pyinfra.connectors.sshuserclient.client import get_host_keys
 CONNECT_SECONDS = 10
 """For one TCP connection; pyinfra's CONNECT_TIMEOUT."""
 
-WHOLE_CONNECT_SECONDS = 30
+WHOLE_CONNECT_SECONDS = 60
 """For a connection with its jump host, greeting and authentication."""
 
 HEARTBEAT_SECONDS = 5
