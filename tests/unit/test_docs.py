@@ -1,5 +1,6 @@
 """The documentation says what the program does."""
 
+import os
 import re
 import subprocess
 import sys
@@ -49,6 +50,7 @@ def test_the_site_reference_is_what_the_schema_says() -> None:
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
 
