@@ -17,16 +17,29 @@ import fcntl
 import hashlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 DIGESTS = Path("/var/lib/provision/digests/depot_load.json")
 """Digests that need not be computed again: path -> sha256, size, mtime, ctime, inode."""
 LOCK = Path("/run/lock/provision-depot_load")
 CHUNK = 1 << 20
+SILENCE = 60
+"""Seconds without a byte after which the controller is taken for gone."""
 
 Digests = dict[str, list[Any]]
+
+
+class Input(Protocol):
+    """Where the pieces come from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to ``size`` bytes, none at the end."""
+
+    def readline(self) -> bytes:
+        """The next line."""
 
 
 class ReceiveError(Exception):
@@ -57,9 +70,7 @@ def fingerprint(path: Path) -> list[Any]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
-def receive(
-    stream: IO[bytes], folder: Path, digests: Path = DIGESTS, lock: Path = LOCK
-) -> list[str]:
+def receive(stream: Input, folder: Path, digests: Path = DIGESTS, lock: Path = LOCK) -> list[str]:
     """Take everything from ``stream``; returns the blobs that became whole.
 
     Raises
@@ -111,7 +122,7 @@ def write_whole(path: Path, content: bytes, mode: int) -> None:
     fresh.replace(path)
 
 
-def _take(stream: IO[bytes], piece: dict[str, Any], folder: Path, whole: Digests) -> None:
+def _take(stream: Input, piece: dict[str, Any], folder: Path, whole: Digests) -> None:
     partial = partial_file(folder, piece["sha256"])
     make_folder(partial.parent)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
@@ -138,7 +149,7 @@ def _take(stream: IO[bytes], piece: dict[str, Any], folder: Path, whole: Digests
     whole[str(target)] = [found, *fingerprint(target)]
 
 
-def _copy(stream: IO[bytes], file: IO[bytes], length: int) -> None:
+def _copy(stream: Input, file: IO[bytes], length: int) -> None:
     while length:
         chunk = stream.read(min(length, CHUNK))
         if not chunk:
@@ -153,11 +164,28 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
+class Watched:
+    """A stream whose silence ends this process, so that it does not hold its lock for ever."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes."""
+        signal.alarm(SILENCE)
+        return self.stream.read(size)
+
+    def readline(self) -> bytes:
+        """The next line."""
+        signal.alarm(SILENCE)
+        return self.stream.readline()
+
+
 def main() -> None:
     """Take the rest of standard input into the folder that is the argument."""
     folder = Path(sys.argv[1])
     try:
-        json.dump(receive(sys.stdin.buffer, folder), sys.stdout)
+        json.dump(receive(Watched(sys.stdin.buffer), folder), sys.stdout)
     except ReceiveError as error:
         sys.exit(str(error))
     except OSError as error:

@@ -40,14 +40,15 @@ class Store:
     def read(self, query: dict[str, Any]) -> dict[str, Any]:
         """The reader's answer, with what came of unfinished blobs and the free bytes."""
         partial = self.folder / "incoming"
-        arrived = {entry.name: entry.lstat().st_size for entry in _entries(partial)}
         existing = next(path for path in (self.folder, *self.folder.parents) if path.is_dir())
-        free = os.statvfs(existing)
-        return {
-            "observed": reader.answer(query),
-            "partial": arrived,
-            "free": free.f_bavail * free.f_frsize,
-        }
+        # What a killed run still had on the way ends first.
+        with locked("depot_load", self.locks):
+            free = os.statvfs(existing)
+            return {
+                "observed": reader.answer(query),
+                "partial": {entry.name: entry.lstat().st_size for entry in _entries(partial)},
+                "free": free.f_bavail * free.f_frsize,
+            }
 
     def complete(self, blobs: Mapping[str, int], links: Mapping[str, str], stamp: str) -> None:
         """Link the blobs, which are all there, and drop everything else.
