@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from provision.errors import ConfigError
+
 
 def fingerprint(key: str) -> str:
     """The SHA256 fingerprint of a public key, as OpenSSH prints it.
@@ -67,9 +69,21 @@ class UnknownHostKey:
 
         Raises
         ------
-        OSError
+        ConfigError
             The file cannot be written.
         """
+        try:
+            self._append()
+        except OSError as error:
+            raise ConfigError(
+                "the host key cannot be pinned",
+                where=str(self.file),
+                found=(error.strerror or str(error)).lower(),
+                wanted="a file that this user can write",
+                fix="name another file: connection.known_hosts in the site file",
+            ) from error
+
+    def _append(self) -> None:
         self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         line = f"{self.name} {self.type} {self.key}\n"
         descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)

@@ -140,3 +140,11 @@ def test_pinning_appends_one_line_even_to_a_torn_file(tmp_path: Path) -> None:
         f"192.0.2.1 ssh-ed25519 {KEY}\n[192.0.2.2]:2222 ssh-ed25519 {other}\n"
     )
     assert known.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_cannot_be_pinned_is_an_error_of_the_operator_s(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    below = tmp_path / "file" / "known_hosts"
+    with pytest.raises(ConfigError) as refused:
+        UnknownHostKey("n1", "192.0.2.1", "ssh-ed25519", KEY, below).pin()
+    assert refused.value.where == str(below)
