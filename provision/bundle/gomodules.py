@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import yaml
 
@@ -31,6 +32,9 @@ _COMPILE = ("-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false", "-mod=r
 
 Detail = Callable[[str], None]
 """Hears one short line on how far a step is."""
+
+# The first step compiles the standard library, the others wait for it.
+_standard_library = Lock()
 
 
 @dataclass(frozen=True)
@@ -177,8 +181,12 @@ class GoWorkshop:
         groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for name in build.packages:
             groups[(*build.tags, *build.output_tags.get(name, ()))].append(name)
+        compiled = work / "cache"
+        if not build.cgo and not compiled.exists():
+            detail("compiling Go's standard library")
+            self._copy_standard_library(compiled)
         environment = {
-            "GOCACHE": str(work / "cache"),
+            "GOCACHE": str(compiled),
             "GOTMPDIR": str(work),
             "CGO_ENABLED": "1" if build.cgo else "0",
             "GOARCH": self.architecture,
@@ -206,6 +214,25 @@ class GoWorkshop:
             for name, package in zip(names, packages, strict=True):
                 binaries[name] = target / _executable(package, build.module)
         return binaries
+
+    def _copy_standard_library(self, compiled: Path) -> None:
+        """Begin a build cache with the standard library, compiled once for all steps."""
+        shared = self.folder / f"std-{self.toolchain.version}-{self.architecture}"
+        with _standard_library:
+            if not shared.exists():
+                partial = shared.with_suffix(".partial")
+                environment = {
+                    "GOCACHE": str(partial),
+                    "CGO_ENABLED": "0",
+                    "GOARCH": self.architecture,
+                    "GOOS": "linux",
+                }
+                self._go(["build", *_COMPILE, "std"], self.folder, environment)
+                partial.rename(shared)
+        copy = compiled.with_suffix(".partial")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(shared, copy)
+        copy.rename(compiled)
 
     def _go(
         self,

@@ -379,8 +379,8 @@ def default_jobs() -> int:
 
 def drop_work(cache: Path) -> None:
     """Remove what builds need and a finished bundle does not: build caches and sources."""
-    for folder in ("work", "mod"):
-        path = cache / "go" / folder
+    go = cache / "go"
+    for path in (go / "work", go / "mod", *go.glob("std-*")):
         if path.exists():
             _make_writable(path)
             shutil.rmtree(path)

@@ -125,7 +125,7 @@ class _Bench:
 
     @property
     def builds(self) -> int:
-        return sum(call[0] == "build" for call in fakego.calls(self.go))
+        return sum(call[0] == "build" and call[-1] != "std" for call in fakego.calls(self.go))
 
 
 def test_files_and_images_come_out(tmp_path: Path) -> None:
@@ -215,11 +215,17 @@ def test_a_failed_build_keeps_the_others_and_continues(tmp_path: Path) -> None:
     assert heard.ends == {"one/one": "built", "two/two": "kept"}
 
 
+def test_the_standard_library_is_compiled_once(tmp_path: Path) -> None:
+    bench = _Bench(tmp_path / "bench")
+    bench.provide(_selection(_go("one"), _go("two")))
+    assert sum(call[-1] == "std" for call in fakego.calls(bench.go)) == 1
+
+
 def test_single_outputs_can_have_tags_of_their_own(tmp_path: Path) -> None:
     bench = _Bench(tmp_path / "bench")
     build = _go("one", tags=("a",), output_tags={"onectl": ("b",)})
     bench.provide(_selection(build))
-    tags = [call for call in fakego.calls(bench.go) if call[0] == "build"]
+    tags = [call for call in fakego.calls(bench.go) if call[0] == "build" and "-o" in call]
     assert [next(one for one in call if one.startswith("-tags=")) for call in tags] == [
         "-tags=a",
         "-tags=a,b",
