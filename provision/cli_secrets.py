@@ -1,4 +1,4 @@
-"""``provision secrets``: list, renew, export and import; values are never shown."""
+"""``provision secrets``: list, renew, put, export and import; values are never shown."""
 
 from __future__ import annotations
 
@@ -9,10 +9,23 @@ from typing import Annotated
 import typer
 
 from provision.cli_common import JsonOption, SiteOption, application_of, show
+from provision.errors import SecretsError
+from provision.locallock import local_lock
 
 secrets_app = typer.Typer(
-    help="List, renew, export and import the site's secrets.", no_args_is_help=True
+    help="List, renew, put, export and import the site's secrets.", no_args_is_help=True
 )
+
+
+def _ask(prompt: str, *, twice: bool) -> str:
+    """Ask for a secret at the terminal; it comes from nowhere else."""
+    if not sys.stdin.isatty():
+        raise SecretsError(
+            "a secret has to be asked for, and there is no terminal",
+            wanted="standard input on a terminal, so that nobody reads along",
+            fix="run this at a terminal",
+        )
+    return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True))
 
 
 @secrets_app.command("list", epilog="Example: provision secrets list --site inventory/lab")
@@ -47,11 +60,7 @@ def export(
     from provision.secretsharing import export_secrets
 
     application = application_of(site)
-    asked = (
-        typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
-        if passphrase
-        else None
-    )
+    asked = _ask("Passphrase", twice=True) if passphrase else None
     recipients = () if passphrase else recipient or application.site.secrets.recipients
     names = export_secrets(application.secrets, file, recipients=recipients, passphrase=asked)
     show(
@@ -74,16 +83,15 @@ def import_(
     """Bring exported secrets to this controller."""
     from provision.secretsharing import import_secrets
 
-    def ask() -> str:
-        return str(typer.prompt("Passphrase", hide_input=True, err=True))
-
-    imported = import_secrets(
-        application_of(site).secrets,
-        file,
-        identities=identity or (),
-        ask=ask if sys.stdin.isatty() else None,
-        force=force,
-    )
+    application = application_of(site)
+    with local_lock(application.state, "provision secrets import"):
+        imported = import_secrets(
+            application.secrets,
+            file,
+            identities=identity or (),
+            ask=lambda: _ask("Passphrase", twice=False),
+            force=force,
+        )
     show(
         {"added": imported.added, "replaced": imported.replaced, "kept": imported.kept_copy},
         as_json,
@@ -103,3 +111,17 @@ def renew(
     """Make a certificate anew with a new key; the next up brings it to the machines."""
     made = application_of(site).secrets.renew(name)
     show({"made": made}, as_json, lambda: [f"made {', '.join(made)}; next: provision up"])
+
+
+@secrets_app.command("put", epilog="Example: provision secrets put sudo < password.txt")
+def put(
+    name: Annotated[str, typer.Argument(help="Name, as a site file's {store: NAME} says.")],
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep a secret of yours: asked for at a terminal, else read from standard input."""
+    application = application_of(site)
+    asked = sys.stdin.isatty()
+    content = _ask(name, twice=True).encode() if asked else sys.stdin.buffer.read()
+    application.secrets.put(name, content)
+    show({"kept": name}, as_json, lambda: [f"kept {name}"])

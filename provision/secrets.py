@@ -65,6 +65,8 @@ class SecretInfo:
 
     name: str
     kind: str
+    """Class of its specification; ``Kept`` for what the operator put, ``Unused`` for a file that
+    no component asks for any more."""
     present: bool
     due: str
     """Why the next run makes it, or makes it anew; empty when it is as it should be."""
@@ -302,9 +304,11 @@ class SecretStore:
     def describe(self) -> list[SecretInfo]:
         """Every secret that is asked for or kept here, by name; never a value."""
         infos = {spec.name: self._info(spec) for spec in self._all()}
+        made = {} if (marker := self.marker) is None else marker.made
         for name in self.names():
             if name not in self._owners:
-                infos[name] = SecretInfo(name, "Kept", present=True, due="")
+                kind = "Kept" if made.get(name) == "Kept" else "Unused"
+                infos[name] = SecretInfo(name, kind, present=True, due="")
         return [infos[name] for name in sorted(infos)]
 
     def values(self) -> dict[str, bytes]:

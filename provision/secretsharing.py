@@ -210,7 +210,10 @@ def _decrypted(source: Path, identities: Sequence[Path], ask: Callable[[], str] 
         content = source.read_bytes() if size <= MAX_BYTES else b""
     except OSError as error:
         raise SecretsError(
-            "the file cannot be read", where=str(source), found=error.strerror or str(error)
+            "the file cannot be read",
+            where=str(source),
+            found=error.strerror or str(error),
+            fix="name the exported file: provision secrets import FILE",
         ) from error
     if not agefile.is_age(content):
         raise _not_an_export(source, f"{size} bytes that are not in the age format")

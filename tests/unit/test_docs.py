@@ -63,7 +63,7 @@ def test_commands_that_pages_name_exist(page: Path) -> None:
     known = {
         command: set(group)
         for command, group in {
-            "secrets": ("list", "export", "import", "renew"),
+            "secrets": ("list", "export", "import", "renew", "put"),
             "bundle": ("build", "verify", "list", "show"),
             "runs": ("show",),
             "new": ("component",),

@@ -12,6 +12,7 @@ import pyrage
 import pytest
 
 from provision.errors import SecretsError, UsageError
+from provision.privatefiles import make_folder
 from provision.secrets import MARKER, Marker, SecretStore
 from provision.secretsharing import Imported, export_secrets, import_secrets
 from tests.support.secrets import SPECS
@@ -34,11 +35,20 @@ def admin(tmp_path: Path) -> Administrator:
     return Administrator(tmp_path, "admin")
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole store, made once: RSA keys take their time."""
+    path = tmp_path_factory.mktemp("made") / "secrets"
+    SecretStore(path, specs=SPECS, site="lab").ensure(SPECS)
+    return path
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> SecretStore:
-    made = SecretStore(tmp_path / "first" / "secrets", specs=SPECS, site="lab")
-    made.ensure(SPECS)
-    return made
+def store(tmp_path: Path, made: Path) -> SecretStore:
+    path = tmp_path / "first" / "secrets"
+    make_folder(path.parent)
+    shutil.copytree(made, path)
+    return SecretStore(path, specs=SPECS, site="lab")
 
 
 @pytest.fixture
