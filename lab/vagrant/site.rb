@@ -131,7 +131,8 @@ module Lab
       return unless ENV["VAGRANT_DEFAULT_PROVIDER"] == "docker"
 
       socket = Lab.run(File.join(ROOT, "lab/podman-socket")).strip
-      ENV["DOCKER_HOST"] = ENV["CONTAINER_HOST"] = "unix://#{socket}"
+      ENV["CONTAINER_HOST"] = "unix://#{socket}"
+      ENV["PATH"] = "#{File.join(ROOT, "lab/bin")}:#{ENV["PATH"]}"
     end
 
     # Makes the network and the machine's image where they are missing, and takes away what an
