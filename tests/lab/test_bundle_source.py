@@ -20,6 +20,7 @@ from provision.bundle.toolchain import machine_architecture
 from provision.paths import cache_path
 from tests.lab.waiting import wait_until
 
+pytestmark = pytest.mark.soak
 # One in a module's own folder, one with cgo, one in C.
 SMALL = ("cni-plugins", "pause", "runc")
 
@@ -65,7 +66,6 @@ def test_a_build_in_an_empty_cache_gives_the_bundles_digests(tmp_path: Path) -> 
     assert _build(tmp_path / "cache", selection) == _in_bundle(selection)
 
 
-@pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_everything_built_again_gives_the_bundles_digests(tmp_path: Path) -> None:
     selection = catalog().select(default_kubernetes_version(), machine_architecture(), "source")
