@@ -13,6 +13,9 @@ from typing import Any, Protocol, Self, TextIO
 
 from provision.events import Event
 
+QUIET_SECONDS = 10.0
+"""Plain lines tell of a wait at most this often; a refused connection alternates its reasons."""
+
 
 class Reporter(Protocol):
     """Takes a run's events and shows them."""
@@ -69,13 +72,22 @@ class PlainReporter(_Stream):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._waits: dict[str, str] = {}
+        self._waits: dict[str, tuple[str, float]] = {}
 
     def take(self, event: Event) -> None:
         """Write ``event`` if it is news."""
         text = self._text(event)
         if text:
             self.line(f"{_clock(monotonic() - self.started)} {text}")
+
+    def _is_news(self, event: Event) -> bool:
+        """Whether what is waited for looks otherwise than when it was last told, a while ago."""
+        text, told = self._waits.get(event.phase, ("", 0.0))
+        moment = event.time.timestamp()
+        if text == event.text or moment - told < QUIET_SECONDS:
+            return False
+        self._waits[event.phase] = (event.text, moment)
+        return True
 
     def _text(self, event: Event) -> str:
         match event.kind:
@@ -85,8 +97,7 @@ class PlainReporter(_Stream):
                 count = event.data.get("changes")
                 things = f" ({count} {'thing' if count == 1 else 'things'})" if count else ""
                 return f"{event.phase}: {event.host}: {event.text}{things}"
-            case "waiting" if self._waits.get(event.phase) != event.text:
-                self._waits[event.phase] = event.text
+            case "waiting" if self._is_news(event):
                 return f"{event.phase}: waiting for {event.text}"
             case "gate-passed":
                 return f"{event.phase}: {event.text}: yes"
