@@ -87,9 +87,8 @@ def _problems(
         yield Problem(where, f"unknown key {key}{guess}", wanted=_one_of(siblings))
         return
     if item["type"] == "missing":
-        field = _field(model, location)
-        meaning = field.description if field is not None and field.description else ""
-        yield Problem(where, f"the required setting {key} is missing", wanted=_first_line(meaning))
+        meaning = _meaning(model, location)
+        yield Problem(where, f"the required setting {key} is missing", wanted=meaning)
         return
     if not location and item["type"] == "value_error":
         # What does not fit together; each line names the key that it is about.
@@ -100,7 +99,10 @@ def _problems(
     own = getattr(_last_kind(model, location), "wanted", "")
     what = "must name where the secret is, not be it" if secret and own else _what(item)
     found = "" if secret else _shown(item.get("input"))
-    yield Problem(where, f"{key or 'the site'} {what}", found, own or _wanted(item))
+    wanted = own or _wanted(item)
+    if not wanted and (item["type"] == "string_pattern_mismatch" or item.get("input") is None):
+        wanted = _meaning(model, location)
+    yield Problem(where, f"{key or 'the site'} {what}", found, wanted)
 
 
 _WORDS: Mapping[str, tuple[str, str]] = {
@@ -159,9 +161,7 @@ def _wanted(item: Any) -> str:
             allowed = re.findall(r"'([^']*)'", str(context["expected"]))
             return _one_of(allowed) if allowed else str(context["expected"])
         case "string_pattern_mismatch":
-            pattern = str(context["pattern"])
-            known = {DNS_LABEL: DNS_LABEL_WORDS}
-            return known.get(pattern, f"text of the form {pattern}")
+            return DNS_LABEL_WORDS if context["pattern"] == DNS_LABEL else ""
     return ""
 
 
@@ -191,8 +191,11 @@ def _one_of(names: Sequence[str]) -> str:
     return f"one of: {', '.join(names)}" if names else ""
 
 
-def _first_line(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")
+def _meaning(model: type[BaseModel], location: Location) -> str:
+    """What belongs at ``location``, as its docstring says."""
+    field, kind = _field(model, location), _last_kind(model, location)
+    text = (field and field.description) or (kind and kind.__doc__) or ""
+    return " ".join(text.split()).replace("``", "").rstrip(".")
 
 
 def _in_file(steps: tuple[int | str, ...], data: Any, *, missing: bool) -> Location:

@@ -136,7 +136,7 @@ def changed(old: str, new: str) -> str:
             "1:1",
             "the required setting engine is missing",
             "",
-            "",
+            "A component with every kind of setting",
             id="missing-component",
         ),
         pytest.param(
@@ -375,7 +375,7 @@ def changed(old: str, new: str) -> str:
             "10:20",
             "connection.user does not have the form that it must have",
             '"-oProxyCommand=x"',
-            "",
+            "Login name; without it",
             id="option-as-user",
         ),
         pytest.param(

@@ -19,6 +19,7 @@ settings.register_profile(
     deadline=None,
     database=None,
     derandomize=True,
+    max_examples=50,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("site")
@@ -103,7 +104,7 @@ def test_any_data(data: Any) -> None:
 
 
 @given(st.sampled_from(paths(GOOD)), VALUES)
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_a_site_with_any_one_value_replaced(path: tuple[Any, ...], value: Any) -> None:
     judge(yaml.safe_dump(replaced(GOOD, path, value)).encode("utf-8", "surrogatepass"))
 
