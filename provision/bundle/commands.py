@@ -21,7 +21,7 @@ from provision.bundle.catalog import (
 from provision.bundle.layout import write_bundle
 from provision.bundle.lock import LOCK, PUBLIC_KEY, Lock
 from provision.bundle.progress import Progress, Silent
-from provision.bundle.prune import prune
+from provision.bundle.prune import prune, remember_steps
 from provision.bundle.results import Results
 from provision.bundle.signing import KeyRing, PublicKey
 from provision.bundle.source import SourceSource, default_jobs
@@ -120,6 +120,7 @@ def build(
     )
     cache.mkdir(parents=True, exist_ok=True)
     with _alone(cache):
+        moment = time.time_ns()
         store = BlobStore(cache / "blobs")
         results = Results(cache / "steps", store)
         chosen = filler
@@ -132,6 +133,7 @@ def build(
         name = f"{selection.kubernetes}-{source}-{selection.architecture}"
         path = cache / "bundles" / name
         lock = write_bundle(path, selection, source, provided, store, keys)
+        remember_steps(path, results.used_since(moment))
         freed = 0 if keep_caches else prune(cache, store, results)
     fingerprint = PublicKey.read(path / PUBLIC_KEY).fingerprint
     return Built(path, lock, fingerprint, round(time.monotonic() - begin, 1), freed)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,12 +72,37 @@ class Results:
             result = Result.model_validate_json(self.path(key).read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
-        intact = all(self.store.intact(output.blob) for output in result.outputs.values())
-        return result if intact else None
+        if not all(self.store.intact(output.blob) for output in result.outputs.values()):
+            return None
+        self._touch(key)
+        return result
 
     def write(self, key: str, result: Result) -> None:
         """Keep ``result``; its bytes must be in the store already."""
         write_atomically(self.path(key), result.model_dump_json(indent=1).encode())
+        self._touch(key)
+
+    def used_since(self, moment: int) -> frozenset[str]:
+        """Recipes whose results were read or written since ``moment``, in ns since 1970."""
+        return frozenset(
+            path.stem for path in self.folder.glob("*.json") if path.stat().st_mtime_ns >= moment
+        )
+
+    def outputs(self, keys: Iterable[str]) -> frozenset[str]:
+        """SHA-256 of everything that the results of ``keys`` name."""
+        held: set[str] = set()
+        for key in keys:
+            try:
+                result = Result.model_validate_json(self.path(key).read_bytes())
+            except (FileNotFoundError, ValidationError):
+                continue
+            held.update(output.sha256 for output in result.outputs.values())
+        return frozenset(held)
+
+    def _touch(self, key: str) -> None:
+        # The kernel's own stamp can lie some milliseconds behind the clock.
+        now = time.time_ns()
+        os.utime(self.path(key), ns=(now, now))
 
 
 def recipe_key(**recipe: Any) -> str:

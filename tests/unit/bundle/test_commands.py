@@ -14,6 +14,7 @@ from provision.bundle import commands
 from provision.bundle.catalog import Selection, SourceKind
 from provision.bundle.display import JsonProgress, PlainProgress, shown
 from provision.bundle.progress import Progress, Step
+from provision.bundle.results import Output, Result, Results
 from provision.bundle.signing import KeyRing
 from provision.bundle.sources import Provided
 from provision.bundle.store import BlobStore
@@ -80,6 +81,25 @@ def test_blobs_that_no_bundle_names_are_dropped(cache: Path) -> None:
     assert built.freed == stray.size
     assert store.all() == set(built.lock.blobs)
     assert not (cache / "go" / "mod").exists()
+
+
+def test_what_a_bundle_was_made_of_is_kept_and_other_results_go(cache: Path) -> None:
+    store = BlobStore(cache / "blobs")
+    results = Results(cache / "steps", store)
+    part, stray = store.add_bytes(b"goes into an image"), store.add_bytes(b"of an old recipe")
+    results.write("old", Result(outputs={"a": Output(sha256=stray.sha256, size=stray.size)}))
+
+    class _Stepwise(_Small):
+        def provide(self, selection: Selection, progress: Progress) -> Mapping[str, Provided]:
+            results.write("new", Result(outputs={"a": Output(sha256=part.sha256, size=part.size)}))
+            return super().provide(selection, progress)
+
+    commands.build("1.36.3", cache=cache, filler=_Stepwise(store))
+    assert results.read("old") is None
+    assert results.read("new") is not None
+    other = commands.build("1.37.2", cache=cache, filler=_Small(store))
+    assert results.read("new") is not None
+    assert commands.verify(other.path).kubernetes == "1.37.2"
 
 
 def test_a_broken_bundle_is_listed_with_its_problem(cache: Path) -> None:
