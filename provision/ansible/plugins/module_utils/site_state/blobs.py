@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import ssl
 import urllib.error
 import urllib.request
@@ -58,7 +59,8 @@ def fetch(
             return
         refusals.append(f"{url}: the content is corrupted, its sha256 is {found}")
     listed = "\n  ".join(refusals) or "the site names no depot"
-    raise WorkError(f"no depot gives the blob sha256:{sha256}:\n  {listed}")
+    machine = os.uname().nodename
+    raise WorkError(f"no depot gives {machine} the blob sha256:{sha256}:\n  {listed}")
 
 
 def _download(opener: urllib.request.OpenerDirector, url: str, target: BinaryIO) -> str:
