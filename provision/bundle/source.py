@@ -36,7 +36,7 @@ from provision.bundle.toolchain import (
     machine_architecture,
     require_programs,
 )
-from provision.errors import BundleError
+from provision.errors import BundleError, OperatorError
 
 MODULES_DISK = 6000
 """Room that the Go module cache takes when everything is built, in MiB (measured)."""
@@ -197,6 +197,11 @@ class SourceSource:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         # All have ended here, so that one that failed does not waste the others' work.
+        failures = [future.exception() for future in futures.values()]
+        operators = [one for one in failures if isinstance(one, OperatorError)]
+        if operators:
+            # The first is told in full, of the others where and what.
+            operators[0].also += tuple(f"{one.where}: {one.what}" for one in operators[1:])
         made.update({key: future.result() for key, future in futures.items()})
         return made
 
@@ -211,7 +216,9 @@ class SourceSource:
         progress.started(task.name)
         try:
             result = self._make(task, toolchain, detail)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OperatorError):
+                error.where = f"{task.name} ({error.where})"
             progress.finished(task.name, "failed", time.monotonic() - begin)
             raise
         finally:

@@ -215,6 +215,15 @@ def test_a_failed_build_keeps_the_others_and_continues(tmp_path: Path) -> None:
     assert heard.ends == {"one/one": "built", "two/two": "kept"}
 
 
+def test_all_failures_are_told(tmp_path: Path) -> None:
+    bench = _Bench(tmp_path / "bench", broken=("./cmd/one", "./cmd/two"))
+    with pytest.raises(BundleError, match="a build command failed") as caught:
+        bench.provide(_selection(_go("one"), _go("two")))
+    assert len(caught.value.also) == 1
+    assert caught.value.where.startswith("one/one (")
+    assert caught.value.also[0].startswith("two/two (")
+
+
 def test_the_standard_library_is_compiled_once(tmp_path: Path) -> None:
     bench = _Bench(tmp_path / "bench")
     bench.provide(_selection(_go("one"), _go("two")))
