@@ -20,7 +20,7 @@ def test_the_order_of_phases(golden: Golden) -> None:
 
 def test_the_playbook_of_the_whole_site_has_that_order() -> None:
     imports = "".join(
-        f"- name: {phase.name}\n  ansible.builtin.import_playbook: {phase.name}.yml\n"
+        f"- name: Play {phase.name}\n  ansible.builtin.import_playbook: {phase.name}.yml\n"
         for phase in discover()
     )
     assert (playbooks_path() / "site.yml").read_text() == f"---\n{imports}"
