@@ -17,6 +17,9 @@ DISCOVERY = "/run/provision/kubernetes/join.conf"
 SKIPPED_AT_INIT = ("addon/kube-proxy", "bootstrap-token", "show-join-command")
 """Cilium does kube-proxy's work; and no join token is ever made: machines join by certificate."""
 
+TIMEOUTS = {"etcdAPICall": "4m0s", "kubernetesAPICall": "3m0s"}
+"""Twice kubeadm's own and more, for machines that are busy starting everything at once."""
+
 Data = dict[str, Any]
 
 
@@ -93,7 +96,9 @@ def init_configuration(host: Mapping[str, Any]) -> Data:
         "kind": "InitConfiguration",
         "nodeRegistration": node_registration(host),
         "localAPIEndpoint": {"advertiseAddress": host["address"], "bindPort": API_PORT},
+        "patches": {"directory": paths.PATCHES},
         "skipPhases": list(SKIPPED_AT_INIT),
+        "timeouts": dict(TIMEOUTS),
     }
 
 
@@ -105,6 +110,7 @@ def join_configuration(host: Mapping[str, Any]) -> Data:
         "nodeRegistration": node_registration(host),
         "caCertPath": f"{paths.PKI}/ca.crt",
         "discovery": {"file": {"kubeConfigPath": DISCOVERY}},
+        "timeouts": dict(TIMEOUTS),
     }
     if host["control_plane"]:
         joined["controlPlane"] = {

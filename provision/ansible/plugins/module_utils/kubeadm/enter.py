@@ -18,7 +18,7 @@ from pathlib import Path
 
 from . import kubelet, stamp
 from .commands import Commands
-from .etcd import Etcd, peer_url
+from .etcd import Etcd, Member, peer_url
 from .failure import WorkError
 from .files import write_private
 from .order import Order
@@ -66,6 +66,20 @@ def join(order: Order, commands: Commands) -> bool:
     """Become a member of the cluster that stands; returns whether there was anything to do."""
     if stamp.is_complete(order):
         return False
+    try:
+        _join(order, commands)
+    except WorkError:
+        # kubeadm asks etcd only once whether the new member is there, and gives up while the
+        # others are busy with it. Once the member runs, the rest of the join is not in doubt.
+        if not _is_announced(order):
+            raise
+        until("the new member of etcd to run", lambda: _is_started(order), seconds=240)
+        _join(order, commands)
+    _finish(order, commands)
+    return True
+
+
+def _join(order: Order, commands: Commands) -> None:
     resumed = _is_resumed(order)
     if order.control_plane:
         _settle_etcd(order, commands)
@@ -79,8 +93,6 @@ def join(order: Order, commands: Commands) -> bool:
         commands.run("systemctl", "start", "kubelet.service")
     with _discovery(order):
         commands.run("kubeadm", "join", f"--config={JOIN}", *arguments)
-    _finish(order, commands)
-    return True
 
 
 def rejoin(order: Order, commands: Commands) -> bool:
@@ -154,6 +166,27 @@ def _settle_etcd(order: Order, commands: Commands) -> None:
     if not has_data:
         for member in mine:
             etcd.remove(member)
+
+
+def _is_announced(order: Order) -> bool:
+    if not order.control_plane or not Path(MANIFESTS, "etcd.yaml").exists():
+        return False
+    try:
+        return any(member.peer_url == peer_url(order.address) for member in _members(order))
+    except WorkError:
+        return False
+
+
+def _is_started(order: Order) -> bool:
+    try:
+        members = _members(order)
+    except WorkError:
+        return False
+    return any(member.peer_url == peer_url(order.address) and member.name for member in members)
+
+
+def _members(order: Order) -> list[Member]:
+    return Etcd(order.peers).members()
 
 
 def _stop_control_plane(order: Order) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 
 from . import enter, kubelet, stamp
 from .commands import ADMIN, Commands
+from .files import write_private
 from .order import Order
-from .paths import ADMISSION, AUDIT, ENCRYPTION, INIT, MANIFESTS, PKI
+from .paths import ADMISSION, AUDIT, ENCRYPTION, INIT, MANIFESTS, PATCHES, PKI
 from .waiting import until
 
 COMPONENTS = {
@@ -84,13 +84,14 @@ def _remake_static_pods(
 ) -> None:
     """Write manifests anew, one component after the other, each Ready before the next."""
     for name in components:
-        with tempfile.TemporaryDirectory(prefix="provision-") as patches:
-            for file, content in _patches(name, renewed).items():
-                Path(patches, file).write_text(json.dumps(content), "utf-8")
-            commands.run(
-                *("kubeadm", "init", "phase", *COMPONENTS[name]),
-                *(f"--config={INIT}", f"--patches={patches}"),
-            )
+        patches = [Path(PATCHES, file) for file in _patches(name, renewed)]
+        try:
+            for path, content in zip(patches, _patches(name, renewed).values(), strict=True):
+                write_private(path, json.dumps(content))
+            commands.run("kubeadm", "init", "phase", *COMPONENTS[name], f"--config={INIT}")
+        finally:
+            for path in patches:
+                path.unlink(missing_ok=True)
         _wait_for_pod(order, name, commands)
 
 
