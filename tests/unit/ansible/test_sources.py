@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from provision.ansible.sources import Sources
+from provision.errors import ConfigError, SecretsError
+from provision.secrets import SecretStore
+from provision.secretspec import Random
+from provision.state import File
+
+DEPOTS = ["https://192.0.2.1:5000", "https://192.0.2.2:5000", "https://192.0.2.3:5000"]
+BLOB = File("/usr/local/bin/demo", "0755", "root", "root", "b" * 64, "blob", name="demo")
+SECRET = File("/etc/demo/key", "0600", "root", "root", None, "secret", name="demo/key")
+
+
+def test_every_machine_finds_every_depot_and_they_begin_at_different_ones() -> None:
+    lists = []
+    for number in range(20):
+        urls = Sources({"provision_depots": DEPOTS}, f"n{number}").contents(BLOB)["urls"]
+        assert sorted(url.split("/v2/")[0] for url in urls) == DEPOTS
+        assert all(url.endswith(f"/blobs/sha256:{BLOB.sha256}") for url in urls)
+        lists.append(urls)
+    assert len({urls[0] for urls in lists}) == 3
+
+
+def test_a_secret_comes_from_the_store_with_its_digest(tmp_path: Path) -> None:
+    specs = (Random("demo/key"),)
+    store = SecretStore(tmp_path / "secrets", specs=specs, site="unit")
+    store.ensure(specs)
+    sources = Sources({"provision_secrets_path": str(store.path)}, "n1")
+    value = store.read("demo/key")
+    assert sources.secret("demo/key") == hashlib.sha256(value).hexdigest()
+    assert base64.b64decode(sources.contents(SECRET)["content"]) == value
+
+
+def test_a_secret_that_was_not_made_is_an_operators_error(tmp_path: Path) -> None:
+    with pytest.raises(SecretsError):
+        Sources({"provision_secrets_path": str(tmp_path)}, "n1").secret("demo/key")
+
+
+def test_another_inventory_is_told_what_it_lacks() -> None:
+    with pytest.raises(ConfigError, match="the inventory gives n1 no variable provision_depots"):
+        Sources({}, "n1").contents(BLOB)
