@@ -226,6 +226,14 @@ class Engine:
         for wave in decision.waves or [decision.hosts]:
             self._act(phase, context, decision, [name for name in wave if name in self._hosts()])
         worked_on = [name for name in decision.hosts if name in self._hosts()]
+        if not worked_on:
+            name = decision.hosts[0]
+            raise PhaseFailedError(
+                f"{phase.name} failed on every machine that it had to work on",
+                where=name,
+                found=self._failed[name].removeprefix(f"{phase.name}: "),
+                fix="put that right, then: provision up",
+            )
         for gate in phase.gates(context, worked_on):
             self._wait(phase, gate)
         self._confirm(phase, context)
@@ -258,9 +266,7 @@ class Engine:
 
     def _judge(self, phase: Phase, result: EffectResult) -> None:
         if result.cancelled:
-            raise PhaseFailedError(
-                f"{phase.name} was stopped at once by the operator", fix="provision up"
-            )
+            raise _stopped(phase)
         with self._lock:
             for name, why in result.failed.items():
                 self._failed.setdefault(name, f"{phase.name}: {why}")
@@ -281,6 +287,8 @@ class Engine:
 
         report("first look")
         self.gates.wait(gate, report, self.interrupt.now.is_set)
+        if self.interrupt.now.is_set():
+            raise _stopped(phase)
         self.emit(Event("gate-passed", phase.name, text=gate.condition))
 
     def _confirm(self, phase: Phase, context: Context) -> None:
@@ -296,6 +304,10 @@ class Engine:
                 why="its role does not change that, or something changes it back",
                 fix="provision plan",
             )
+
+
+def _stopped(phase: Phase) -> OperatorError:
+    return PhaseFailedError(f"{phase.name} was stopped at once by the operator", fix="provision up")
 
 
 def _blocked(phase: Phase, decision: Blocked) -> OperatorError:

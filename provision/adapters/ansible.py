@@ -110,6 +110,8 @@ def environment(machines: int) -> dict[str, str]:
         "ANSIBLE_COLLECTIONS_PATH": str(cache_path() / "collections"),
         "ANSIBLE_FORKS": str(min(max(machines, 1), MOST_FORKS)),
         "ANSIBLE_PIPELINING": "True",
+        # Seconds until a machine that is busy counts as one that does not answer.
+        "ANSIBLE_TIMEOUT": "60",
         # Ansible's default compresses, which only costs time for what a bundle holds.
         "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s",
         "ANSIBLE_GATHERING": "explicit",

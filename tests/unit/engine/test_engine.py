@@ -103,6 +103,18 @@ def test_one_failing_machine_does_not_stop_the_others() -> None:
     assert [event.host for event in events if event.kind == "host-failed"] == ["n3"]
 
 
+def test_a_phase_that_failed_wherever_it_worked_ends_the_run() -> None:
+    fake = FakeSite(make_site())
+    run(fake)
+    fake.labels["n2"].clear()
+    fake.failing = {"machine": "n2"}
+    outcome, _ = run(fake)
+    assert outcome.error is not None
+    assert outcome.error.what == "machine failed on every machine that it had to work on"
+    assert (outcome.error.where, outcome.error.found) == ("n2", "it broke")
+    assert fake.labels["n2"] == set()
+
+
 def test_an_unreachable_machine_is_left_behind_and_named() -> None:
     fake = FakeSite(make_site(), unreachable={"n2"})
     outcome, _ = run(fake)
