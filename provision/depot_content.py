@@ -15,6 +15,9 @@ from provision.depot_tree import STORAGE, DepotTree, blob_path
 from provision.facts import Query
 from provision.state import Difference
 
+FOLDER = "/var/lib/provision-depot"
+"""Where a machine keeps the content; world-readable, since the registry is not root."""
+
 STAMP = "bundle"
 """File in the depot's folder that names the lock of the bundle it holds; written last."""
 

@@ -69,7 +69,8 @@ class _File(_Entry):
     blob: str | None = None
     secret: str | None = None
     push: bool = False
-    """Send the blob over SSH instead of fetching it from a depot."""
+    """Take the blob from the files of the machine's own depot, which come over SSH, instead of
+    fetching it from a depot that answers."""
     validate_with: str | None = Field(default=None, alias="validate")
     """Command that must accept the new file, ``%s`` in its place."""
     restart: tuple[str, ...] = ()

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from provision.ansible.work import encoded
+from provision.depot_content import FOLDER
+from provision.depot_tree import blob_path
 from provision.errors import ConfigError
 from provision.phase import BundleView
 from provision.state import File
@@ -49,8 +51,8 @@ class Sources:
             case "secret":
                 return encoded(self._read_secret(file.name or ""))
             case "push":
-                architecture = self._needed("provision_architecture")
-                return encoded(self.bundle.path(file.name or "", architecture).read_bytes())
+                # The content of the machine's own depot came over SSH, and its registry with it.
+                return {"urls": [f"file://{FOLDER}/{blob_path(file.sha256 or '')}"]}
             case "blob":
                 return {"urls": self._depot_urls(file.sha256 or "")}
 

@@ -7,16 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from provision.depot_content import content_differences, content_query
+from provision.depot_content import FOLDER, content_differences, content_query
 from provision.depot_tree import DepotTree
 from provision.facts import Facts, Query
 from provision.openings import Opening
 from provision.phase import AnsiblePhase, Context, Decision, Run, Skip
 from provision.secretspec import Certificate, SecretSpec
 from provision.site import Settings, Site
-
-FOLDER = "/var/lib/provision-depot"
-"""Where a machine keeps the content; world-readable, since the registry is not root."""
 
 
 class DepotSettings(Settings):

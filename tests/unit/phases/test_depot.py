@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from provision.depot_content import STAMP, ContentDifferences, content_query
+from provision.depot_content import FOLDER, STAMP, ContentDifferences, content_query
 from provision.depot_tree import DepotTree, blob_path
 from provision.errors import UnreachableError
 from provision.facts import Facts, MachineFacts
 from provision.phase import Context, Run, Skip
-from provision.phases.depot import FOLDER, DepotPhase, DepotSettings
+from provision.phases.depot import DepotPhase, DepotSettings
 from provision.secretspec import Certificate
 from tests.support.cases import EverySecret, Machine, make_site, overlay
 from tests.support.depot import DepotBundle, complete, sha256
