@@ -95,19 +95,25 @@ class Workload:
         return dict(line.split() for line in printed.splitlines())
 
     def ask(self, client_node: str, server_node: str, *, seconds: int = 5) -> str:
-        """What the client on one machine gets from the Service of another, by its name."""
+        """What the client on one machine gets from the Service of another, by its name.
+
+        The name is looked up by busybox's own resolver: its static build has none of glibc's
+        modules for names, which its wget would want.
+        """
+        name = f"web-{server_node}.{NAMESPACE}.svc.cluster.local"
+        script = (
+            f"address=$(nslookup {name} | sed -n 's/^Address: //p');"
+            f' wget -q -T {seconds} -O- "http://$address/"'
+        )
         return self.lab.kubectl(
             "-n",
             NAMESPACE,
             "exec",
             self.pods("client")[client_node],
             "--",
-            "wget",
-            "-q",
-            "-T",
-            str(seconds),
-            "-O-",
-            f"http://web-{server_node}.{NAMESPACE}.svc.cluster.local/",
+            "sh",
+            "-ec",
+            script,
         ).strip()
 
     def refuses(self, client_node: str, server_node: str) -> bool:
