@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Ends what containerd still runs on this machine, and removes what it keeps.
 
-Prints a line for each thing that it ended or removed. Run it while containerd
-runs, so that containers end in order; without containerd their processes are
-killed by their shims' ends and their mounts are taken down.
+Prints a line for each thing that it ended or removed. While containerd runs,
+containers end in order; what is left then is killed with its shim.
 """
 
 from __future__ import annotations
@@ -46,15 +45,18 @@ def end_tasks() -> None:
 
 
 def kill_shims() -> None:
-    """Kill shims that are left, and with them their containers' first processes."""
+    """Kill shims that are left, after the containers' processes that are their children."""
     for entry in sorted(Path("/proc").glob("[0-9]*")):
         try:
             program = (entry / "exe").readlink().name
         except OSError:
             continue
         if program.removesuffix(" (deleted)") == "containerd-shim-runc-v2":
-            os.kill(int(entry.name), signal.SIGKILL)
-            print(f"shim {entry.name}")
+            shim = int(entry.name)
+            children = (entry / "task" / entry.name / "children").read_text().split()
+            for process in (*map(int, children), shim):
+                os.kill(process, signal.SIGKILL)
+            print(f"shim {shim}")
 
 
 def unmount() -> None:
@@ -97,7 +99,11 @@ def _lines(*command: str) -> list[str]:
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        # A containerd that hangs does not keep its shims from being killed next.
+        return subprocess.CompletedProcess(command, 124, "", "it did not end in time")
 
 
 if __name__ == "__main__":
