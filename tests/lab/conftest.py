@@ -1,6 +1,7 @@
 """The life of the lab: machines made for this run, thrown away at its end.
 
-``PROVISION_KEEP_LAB=1`` leaves machines and state where they are, to look at.
+``PROVISION_KEEP_LAB=1`` leaves machines and state where they are, to look at; with
+``PROVISION_LAB_STATE=FOLDER`` a later run goes on with them and that state folder.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory, report: Callable[[str], None])
     The state folder holds nothing but the keys that this controller signs bundles with;
     it stays to be looked at, as pytest's temporary folders do.
     """
+    kept = os.environ.get("PROVISION_LAB_STATE")
+    if kept:
+        yield Lab(SITE_FILE, Path(kept))
+        return
     state_home = tmp_path_factory.mktemp("state")
     shutil.copytree(state_path(KEY_FOLDER), state_home / "provision" / KEY_FOLDER)
     site = Lab(SITE_FILE, state_home)
