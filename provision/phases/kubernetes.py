@@ -165,7 +165,7 @@ class KubernetesPhase(AnsiblePhase):
 
     def objects(self, context: Context) -> Sequence[Manifest]:
         """What lets machines join, and renew their certificates, without a token."""
-        return tuple(manifests.parse(self._rbac()))
+        return tuple(manifests.parse(self._objects()))
 
     def query(self, context: Context, host: str) -> Query:
         """The role's list, what kubeadm made, and the machine's stamp."""
@@ -292,7 +292,7 @@ class KubernetesPhase(AnsiblePhase):
         members = [item.name for item in machines if item.control_plane and item.stamp]
         if not members or not facts.cluster.reachable:
             return
-        for manifest in manifests.parse(self._rbac()):
+        for manifest in manifests.parse(self._objects()):
             name = manifests.key(manifest)
             state = facts.cluster.objects.get(name)
             if state is not None and not state.exists:
@@ -314,8 +314,8 @@ class KubernetesPhase(AnsiblePhase):
             ),
         }
 
-    def _rbac(self) -> str:
-        template = self.role / "templates" / f"{paths.RBAC.lstrip('/')}.j2"
+    def _objects(self) -> str:
+        template = self.role / "templates" / f"{paths.OBJECTS.lstrip('/')}.j2"
         return template.read_text("utf-8")
 
 

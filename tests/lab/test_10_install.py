@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.lab.machines import Lab
+from tests.lab.waiting import wait_until
 from tests.lab.workload import Workload
 
 
@@ -71,9 +72,10 @@ def test_a_network_policy_denies(workload: Workload) -> None:
     assert workload.ask(first, second) == second
     workload.close()
     try:
-        assert workload.refuses(first, second)
+        wait_until("traffic is refused", lambda: workload.refuses(first, second), seconds=30)
     finally:
         workload.open()
+    wait_until("traffic passes", lambda: workload.ask(first, second) == second, seconds=30)
 
 
 def test_up_again_does_nothing_and_starts_no_ansible(lab: Lab) -> None:

@@ -97,13 +97,13 @@ class Workload:
     def ask(self, client_node: str, server_node: str, *, seconds: int = 5) -> str:
         """What the client on one machine gets from the Service of another, by its name.
 
-        The name is looked up by busybox's own resolver: its static build has none of glibc's
-        modules for names, which its wget would want.
+        By nslookup and nc, which do without glibc's modules for names: a static busybox has none
+        of them, and its wget wants them even for an address.
         """
         name = f"web-{server_node}.{NAMESPACE}.svc.cluster.local"
         script = (
             f"address=$(nslookup {name} | sed -n 's/^Address: //p');"
-            f' wget -q -T {seconds} -O- "http://$address/"'
+            f" printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w {seconds} $address 80 | tail -n 1"
         )
         return self.lab.kubectl(
             "-n",
@@ -112,7 +112,8 @@ class Workload:
             self.pods("client")[client_node],
             "--",
             "sh",
-            "-ec",
+            "-eco",
+            "pipefail",
             script,
         ).strip()
 

@@ -22,7 +22,7 @@ from .etcd import Etcd, Member, peer_url
 from .failure import WorkError
 from .files import write_private
 from .order import Order
-from .paths import ETCD_DATA, INIT, JOIN, MANIFESTS, PKI, RBAC, STAMP, made_files
+from .paths import ETCD_DATA, INIT, JOIN, MANIFESTS, OBJECTS, PKI, STAMP, made_files
 from .waiting import until
 
 DISCOVERY = Path("/run/provision/kubernetes/join.conf")
@@ -110,7 +110,7 @@ def apply_objects(commands: Commands) -> None:
         "--server-side",
         "--force-conflicts",
         "--field-manager=provision",
-        f"--filename={RBAC}",
+        f"--filename={OBJECTS}",
     )
 
 
