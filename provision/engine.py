@@ -209,6 +209,7 @@ class Engine:
         self._decisions[phase.name] = decision
         match decision:
             case Skip():
+                self._settle(phase)
                 self.emit(
                     Event("phase-finished", phase.name, text="skipped", data={"changed": False})
                 )
@@ -281,15 +282,42 @@ class Engine:
             fix="put that right, then: provision up",
         )
 
+    def settle(self, plan: Plan) -> Outcome:
+        """Where nothing is to be done: wait for what an earlier run may not have waited for.
+
+        A run that was killed after its last effect leaves nothing to do, and a cluster
+        that is still coming up.
+        """
+        self._failed = dict(plan.unreachable)
+        error = None
+        with ThreadPoolExecutor(max_workers=max(len(self.phases), 1)) as pool:
+            for looking in [pool.submit(self._settle, phase) for phase in self.phases]:
+                try:
+                    looking.result()
+                except OperatorError as raised:
+                    error = error or raised
+        return Outcome(plan.decisions, dict(self._failed), error=error)
+
+    def _settle(self, phase: Phase) -> None:
+        # With a machine missing, much will not become ready, and need not.
+        if self._failed:
+            return
+        for gate in phase.gates(self.context, phase.hosts(self.context)):
+            self._wait(phase, gate)
+
     def _wait(self, phase: Phase, gate: GateSpec) -> None:
+        waited = False
+
         def report(detail: str) -> None:
+            nonlocal waited
+            waited = True
             self.emit(Event("waiting", phase.name, text=f"{gate.condition}: {detail}"))
 
-        report("first look")
         self.gates.wait(gate, report, self.interrupt.now.is_set)
         if self.interrupt.now.is_set():
             raise _stopped(phase)
-        self.emit(Event("gate-passed", phase.name, text=gate.condition))
+        if waited:
+            self.emit(Event("gate-passed", phase.name, text=gate.condition))
 
     def _confirm(self, phase: Phase, context: Context) -> None:
         """Judge again: what the effect was for must hold now."""

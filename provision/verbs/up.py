@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from provision.app import SITE_MARKER, Application
 from provision.engine import Engine, Interrupt, Outcome
 from provision.errors import FindingsError
-from provision.events import Event
+from provision.events import Emit, Event
 from provision.facts import Facts, Query
 from provision.locallock import local_lock
-from provision.phase import Run
+from provision.phase import Phase, Run
 from provision.plan import Plan, select
 from provision.report import Reporter
 from provision.verbs.check import check_site
@@ -55,25 +55,34 @@ def bring_up(
         emit(Event("plan", data=plan.as_dict()))
         refuse_blocked(plan)
         if not plan.changes:
-            return Outcome(plan.decisions, plan.unreachable)
+            return _engine(app, phases, emit, interrupt).settle(plan)
         with app.machines.lock(holder(recording.run)) as lock:
             plan, facts = make_plan(app, only)
             refuse_blocked(plan)
             refuse_unfit(app, plan)
             app.ansible().clear()
-            engine = Engine(
-                app.context(),
-                phases,
-                observer=app,
-                effects=app.ansible(),
-                gates=app.gates(),
-                preparer=app,
-                inventory=app,
-                emit=emit,
-                interrupt=interrupt,
-                guard=lock.keep,
-            )
-            return engine.up(plan, facts)
+            return _engine(app, phases, emit, interrupt, lock.keep).up(plan, facts)
+
+
+def _engine(
+    app: Application,
+    phases: Sequence[Phase],
+    emit: Emit,
+    interrupt: Interrupt,
+    guard: Callable[[], None] = lambda: None,
+) -> Engine:
+    return Engine(
+        app.context(),
+        phases,
+        observer=app,
+        effects=app.ansible(),
+        gates=app.gates(),
+        preparer=app,
+        inventory=app,
+        emit=emit,
+        interrupt=interrupt,
+        guard=guard,
+    )
 
 
 def refuse_blocked(plan: Plan) -> None:

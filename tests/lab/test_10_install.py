@@ -82,7 +82,7 @@ def test_up_again_does_nothing_and_starts_no_ansible(lab: Lab) -> None:
     before = {name: machine.look()["files"] for name, machine in lab.machines.items()}
     lab.provision("up")
     events = {event["event"] for event in lab.newest_journal()}
-    assert events == {"run-started", "plan", "run-finished"}
+    assert not events & {"phase-started", "task", "host-failed"}
     after = {name: machine.look()["files"] for name, machine in lab.machines.items()}
     for name, files in before.items():
         assert _ours(after[name]) == _ours(files)

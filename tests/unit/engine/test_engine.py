@@ -41,7 +41,7 @@ def run(
         emit=events.append,
         interrupt=interrupt or Interrupt(),
     )
-    return engine.up(plan, facts), events
+    return engine.up(plan, facts) if plan.changes else engine.settle(plan), events
 
 
 def test_everything_becomes_true() -> None:
@@ -101,6 +101,26 @@ def test_one_failing_machine_does_not_stop_the_others() -> None:
     assert "kubernetes" in fake.labels["n1"] & fake.labels["n2"]
     assert "kubernetes" not in fake.labels["n3"]
     assert [event.host for event in events if event.kind == "host-failed"] == ["n3"]
+
+
+def test_what_a_killed_run_did_not_wait_for_is_waited_for_by_the_next() -> None:
+    phases = order([LabelPhase("machine", gate="machines rested")])
+    fake = FakeSite(make_site())
+    run(fake, phases)
+    fake.gates_closed = {"machines rested"}
+    outcome, _ = run(fake, phases)
+    assert isinstance(outcome.error, DeadlineError)
+    assert not outcome.complete
+
+
+def test_a_missing_machine_does_not_keep_gates_closed_where_nothing_is_to_be_done() -> None:
+    phases = order([LabelPhase("machine", gate="machines rested")])
+    fake = FakeSite(make_site())
+    run(fake, phases)
+    fake.unreachable, fake.gates_closed = {"n3"}, {"machines rested"}
+    outcome, _ = run(fake, phases)
+    assert outcome.error is None
+    assert outcome.failed == {"n3": "connection refused"}
 
 
 def test_a_phase_that_failed_wherever_it_worked_ends_the_run() -> None:
