@@ -47,8 +47,9 @@ def run_jobs(jobs: Sequence[Job], progress: Progress, cancelled: Cancellation) -
     """
     failures: list[OperatorError] = []
     with ThreadPoolExecutor(PARALLEL) as pool:
-        running = [pool.submit(_run, job, progress, cancelled) for job in jobs]
+        running: list[Future[OperatorError | None]] = []
         try:
+            running += [pool.submit(_run, job, progress, cancelled) for job in jobs]
             for future in as_completed(running):
                 failure = future.result()
                 if failure is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -256,7 +257,7 @@ def test_an_interrupt_ends_stalled_reads_at_once(
     class Interrupting(Heard):
         def detail(self, name: str, text: str) -> None:
             if name == "kubernetes/kubelet":
-                signal.raise_signal(signal.SIGINT)
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         provide(publisher, cache, selection, Interrupting(), stall_timeout=300)
