@@ -208,6 +208,7 @@ def new_component(
 
     for path in scaffold_component(name, after):
         typer.echo(f"wrote {path}")
+    typer.echo("next, what is made from the others: scripts/generate")
 
 
 class _Stoppable:
