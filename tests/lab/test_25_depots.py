@@ -45,9 +45,14 @@ def no_image_left(lab: Lab) -> Iterator[None]:
 
 
 def drop(machine: Machine) -> None:
-    """Remove the image and its content, so that a pull has to fetch every blob."""
+    """Remove the image under all its names, so that a pull has to fetch every blob."""
     for namespace in ("k8s.io", "provision-test"):
-        machine.run(f"ctr --namespace {namespace} images remove --sync {IMAGE}", check=False)
+        images = f"ctr --namespace {namespace} images"
+        machine.run(
+            f"digest=$({images} list | awk '$1 == \"{IMAGE}\" {{print $3}}');"
+            f' [ -z "$digest" ] || {images} list | awk -v digest="$digest"'
+            f" '$3 == digest {{print $1}}' | xargs {images} remove --sync"
+        )
 
 
 def pull(machine: Machine) -> None:
