@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
@@ -29,13 +30,16 @@ def seconds(command: list[str], env: dict[str, str]) -> float:
     return time.monotonic() - started
 
 
-def measure(site: str, rounds: int) -> dict[str, float]:
-    """Medians of both in seconds, and ``ratio``: no-op over check."""
+def measure(site: str, rounds: int, variables: Mapping[str, str]) -> dict[str, float]:
+    """Medians of both in seconds, and ``ratio``: no-op over check.
+
+    ``variables`` are the environment of both.
+    """
     provision = [sys.executable, "-m", "provision.cli"]
     hosts = ROOT / "inventory" / "lab" / "hosts"
     check = ["ansible-playbook", "--check", "-i", str(hosts), "playbooks/site.yml"]
-    env = {**os.environ, "PROVISION_SITE": site}
-    ansible_env = {**env, **environment(50)}
+    env = {**variables, "PROVISION_SITE": site}
+    ansible_env = {**env, **environment(50), "XDG_STATE_HOME": env.get("XDG_STATE_HOME", "")}
     ours, theirs = [], []
     for _ in range(rounds):
         ours.append(seconds([*provision, "up", "--site", site], env))
@@ -53,7 +57,7 @@ def main() -> None:
     parser.add_argument("--site", default="inventory/lab")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    print(json.dumps(measure(arguments.site, arguments.rounds)))
+    print(json.dumps(measure(arguments.site, arguments.rounds, os.environ)))
 
 
 if __name__ == "__main__":
