@@ -12,7 +12,8 @@ import json
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,50 +25,67 @@ def main() -> None:
     request = json.loads(sys.stdin.buffer.readline())
     for number in (signal.SIGALRM, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, _leave)
+    signal.alarm(request["silence_seconds"])
     path = Path(request.get("path", LOCK))
-    descriptor = _take(path)
-    if descriptor is None:
-        _say({"held": False, "holder": _holder(path)})
-        return
-    try:
+    with _door(path.parent):
+        descriptor = _take(path)
+        if descriptor is None:
+            _say({"held": False, "holder": _holder(path)})
+            return
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(request["holder"]).encode(), 0)
+    try:
         _say({"held": True, "holder": request["holder"]})
         _listen(request["silence_seconds"])
     finally:
-        # Removed while still locked, so that nobody who holds it loses the name.
-        path.unlink()
-        with suppress(OSError):
-            path.parent.rmdir()
+        with _door(path.parent):
+            path.unlink()
+            with suppress(OSError):
+                path.parent.rmdir()
         os.close(descriptor)
 
 
-def _take(path: Path) -> int | None:
+@contextmanager
+def _door(folder: Path) -> Iterator[None]:
+    """Let one process at a time take and sign, or leave; whoever is refused reads a name."""
     while True:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
             # The holder before removed the folder in this very moment.
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):  # noqa: PTH116
-                return descriptor
-        except BlockingIOError:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is(descriptor, folder):
+                yield
+                return
+        finally:
             os.close(descriptor)
-            return None
-        except FileNotFoundError:
-            # Locked a file that its holder had just removed: it guards nothing.
-            pass
+
+
+def _take(path: Path) -> int | None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _is(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116
+    except FileNotFoundError:
+        return False
 
 
 def _holder(path: Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
-        # Taken in this moment, and not signed yet.
+        # Its holder stopped on the very line that signs.
         return {}
 
 

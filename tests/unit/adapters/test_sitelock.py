@@ -47,6 +47,7 @@ def test_another_run_is_refused_and_told_who_holds_it(machines: Make) -> None:
 def test_of_runs_that_start_at_once_one_gets_the_site(machines: Make) -> None:
     got: list[str] = []
     refused: list[str] = []
+    seen: list[str] = []
     ready = threading.Barrier(3)
     done = threading.Barrier(3)
 
@@ -55,8 +56,9 @@ def test_of_runs_that_start_at_once_one_gets_the_site(machines: Make) -> None:
         ready.wait()
         try:
             lock = reader.lock(holder(name))
-        except LockedError:
+        except LockedError as error:
             refused.append(name)
+            seen.append(error.found.partition(",")[0])
             done.wait()
         else:
             got.append(name)
@@ -70,6 +72,7 @@ def test_of_runs_that_start_at_once_one_gets_the_site(machines: Make) -> None:
         thread.join()
     assert len(got) == 1
     assert len(refused) == 2
+    assert seen == ["anna@desk"] * 2
 
 
 def test_most_machines_are_enough(machines: Make, behave: Behave) -> None:
