@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,7 +60,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory, report: Callable[[str], None])
     if kept:
         yield Lab(SITE_FILE, Path(kept))
         return
-    state_home = tmp_path_factory.mktemp("state")
+    # pytest removes its own folders some runs later, and a kept lab is lost without its secrets.
+    keep = os.environ.get("PROVISION_KEEP_LAB")
+    state_home = Path(tempfile.mkdtemp()) if keep else tmp_path_factory.mktemp("state")
     shutil.copytree(state_path(KEY_FOLDER), state_home / "provision" / KEY_FOLDER)
     site = Lab(SITE_FILE, state_home)
     _remove(site.name)
@@ -67,7 +70,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory, report: Callable[[str], None])
     _run("vagrant", "up")
     report(f"{len(site.machines)} machines up in {time.monotonic() - started:.1f} s")
     yield site
-    if os.environ.get("PROVISION_KEEP_LAB"):
+    if keep:
+        report(f"kept: PROVISION_LAB_STATE={state_home}")
         return
     _remove(site.name)
 
