@@ -20,7 +20,7 @@ from provision.facts import ClusterFacts, Facts, Query
 from provision.inventory import ControllerPaths, machine_variables
 from provision.paths import cache_path, state_path
 from provision.phase import Context, Phase
-from provision.plan import discover, settings_models
+from provision.plan import discover, phases_of, settings_models
 from provision.reveal import reveal
 from provision.secrets import SecretStore
 from provision.site import LoadedSite, SecretRef, Site, load_site, site_model
@@ -64,11 +64,10 @@ def find_site(given: str | None) -> Path:
 
 def read_site(path: Path) -> LoadedSite:
     """Read a site file and let every component judge its part of it."""
-    phases = discover()
-    loaded = load_site(path, site_model(settings_models(phases)))
+    loaded = load_site(path, site_model(settings_models(discover())))
     problems = [
         located(problem, loaded.file)
-        for phase in phases
+        for phase in phases_of(loaded.site)
         for problem in phase.validate_site(loaded.site)
     ]
     if problems:
@@ -92,7 +91,7 @@ class Application:
         self, site: Site, confirm_host_key: Callable[[UnknownHostKey], bool] | None = None
     ) -> None:
         self.site = site
-        self.phases: tuple[Phase, ...] = discover()
+        self.phases: tuple[Phase, ...] = phases_of(site)
         self.confirm_host_key = confirm_host_key
         self._revealed: dict[SecretRef, str] = {}
         self._asking = Lock()

@@ -156,6 +156,10 @@ class Phase(ABC):
     settings: ClassVar[type[Settings]]
     """The component's settings in the site file."""
 
+    def enabled(self, site: Site) -> bool:
+        """Whether the site has the component; without it nothing else here is asked."""
+        return site.has(self.settings)
+
     def hosts(self, context: Context) -> tuple[str, ...]:
         """The machines that the component concerns; all by default."""
         return tuple(context.site.hosts)

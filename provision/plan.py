@@ -15,7 +15,7 @@ from provision import phases as phases_package
 from provision.errors import UsageError
 from provision.facts import Facts
 from provision.phase import Blocked, Context, Decision, Phase, Run, Skip, Unknown
-from provision.site import Settings
+from provision.site import Settings, Site
 
 
 @lru_cache(maxsize=1)
@@ -66,16 +66,28 @@ def order(phases: Sequence[Phase]) -> tuple[Phase, ...]:
     return tuple(ordered)
 
 
+def phases_of(site: Site) -> tuple[Phase, ...]:
+    """The phases of the components that ``site`` has, in order."""
+    return tuple(phase for phase in discover() if phase.enabled(site))
+
+
 def select(phases: Sequence[Phase], names: Iterable[str]) -> tuple[Phase, ...]:
     """Only the phases with these names, in order; all of them without names.
 
     Raises
     ------
     UsageError
-        There is no phase of that name.
+        There is no phase of that name, or the site has not that component.
     """
     wanted = set(names)
     unknown = wanted - {phase.name for phase in phases}
+    switched_off = sorted(unknown & {phase.name for phase in discover()})
+    if switched_off:
+        raise UsageError(
+            f"the site does not have {', '.join(switched_off)}",
+            why="it is optional, and its key does not stand in the site file",
+            fix=f"write `{switched_off[0]}: {{}}` into the site file",
+        )
     if unknown:
         raise UsageError(
             f"there is no phase {', '.join(sorted(unknown))}",

@@ -33,6 +33,7 @@ from pydantic import (
     create_model,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from provision.errors import ConfigError
 from provision.explain import DNS_LABEL, explain, site_error
@@ -197,6 +198,10 @@ class Settings(Model):
     """Base of a phase's settings; :attr:`component` is their key in the site file."""
 
     component: ClassVar[str]
+    optional: ClassVar[bool] = False
+    """Whether a site has the component only where its key stands in the site file."""
+    wanted: ClassVar[str] = "keys with values, a line each: KEY: VALUE; or {} for the defaults"
+    """What errors say belongs under the component's key."""
 
 
 S = TypeVar("S", bound=Settings)
@@ -244,8 +249,12 @@ class Site(Model):
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def has(self, kind: type[Settings]) -> bool:
+        """Whether the site has the component with these settings."""
+        return not kind.optional or getattr(self, kind.component) is not None
+
     def settings(self, kind: type[S]) -> S:
-        """The settings of one component, as the type that its phase declared."""
+        """The settings of a component that the site has, as the type that its phase declared."""
         return cast("S", getattr(self, kind.component))
 
     def connection_of(self, name: str) -> Connection:
@@ -341,13 +350,31 @@ def site_model(settings: Sequence[type[Settings]]) -> type[Site]:
     """The site's model with one key for each component's settings.
 
     A component whose settings all have defaults may be left out of the file.
+    One that is optional is not there then.
     """
     fields: dict[str, Any] = {}
     for kind in settings:
+        if kind.optional:
+            fields[kind.component] = (_optional(kind), None)
+            continue
         required = any(field.is_required() for field in kind.model_fields.values())
         default = Field() if required else Field(default_factory=kind)
         fields[kind.component] = (kind, default)
     return create_model("Site", __base__=Site, __doc__="The whole site.", **fields)
+
+
+def _optional(kind: type[Settings]) -> Any:
+    # Nobody can write the None, so the schema does not offer it. Only type checkers take the
+    # class for a generic one.
+    allowed: Any = kind | Annotated[None, SkipJsonSchema()]  # type: ignore[type-arg]
+    return Annotated[allowed, BeforeValidator(_something)]
+
+
+def _something(value: object) -> object:
+    # A key without a value reads like a component that is wanted, and would be none.
+    if value is None:
+        raise ValueError("has no value")
+    return value
 
 
 @dataclass(frozen=True)

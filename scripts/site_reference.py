@@ -33,8 +33,10 @@ schema for editors (YAML language servers complete and check a site file with it
 - Every mistake is told at once, each with its line and column; see [Errors](errors.md).
 
 Each component's settings stand under the component's name. A component whose settings all have
-defaults may be left out.
+defaults may be left out; one that is optional is not installed then.
 """
+
+OPTIONAL = "Optional: without this key the site does not have it. `{component}: {{}}` is enough.\n"
 
 
 def page() -> str:
@@ -50,8 +52,11 @@ def page() -> str:
     for name, title in TITLES.items():
         parts += reference.section(title, schema["$defs"][name], level=2)
     parts.append("## Components\n")
+    optional = {phase.settings.component for phase in phases if phase.settings.optional}
     for name, component in components.items():
         parts += reference.section(f"`{component}`", schema["$defs"][name], level=3)
+        if component in optional:
+            parts.append(OPTIONAL.format(component=component))
         parts.append(
             f"More on the component's own page: [{component}](components/{component}.md).\n"
         )

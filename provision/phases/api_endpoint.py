@@ -65,9 +65,9 @@ class ApiEndpointPhase(AnsiblePhase):
 
     def _port_problems(self, site: Site, port: int) -> Iterator[str]:
         # Imported late: the list of phases imports this module.
-        from provision.plan import discover
+        from provision.plan import phases_of
 
-        for phase in discover():
+        for phase in phases_of(site):
             for opening in phase.openings(site) if phase.name != self.name else ():
                 first, _, last = opening.ports.partition("-")
                 if opening.protocol == "tcp" and int(first) <= port <= int(last or first):

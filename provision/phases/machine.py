@@ -191,10 +191,10 @@ def _sysctls(site: Site, settings: MachineSettings) -> dict[str, str | None]:
 
 def _openings(site: Site, host: str) -> Iterator[Opening]:
     # Imported late: the list of phases imports this module.
-    from provision.plan import discover
+    from provision.plan import phases_of
 
     control_plane = site.hosts[host].is_control_plane
-    for phase in discover():
+    for phase in phases_of(site):
         for opening in phase.openings(site):
             if opening.on == "all" or control_plane:
                 yield replace(opening, why=f"{phase.name}: {opening.why}")

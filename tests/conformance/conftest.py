@@ -10,7 +10,7 @@ import pytest
 from provision.phase import AnsiblePhase, Context, Phase
 from provision.plan import discover
 from provision.site import Site
-from tests.support.cases import make_site
+from tests.support.cases import make_site, optional_components
 from tests.support.catalog_bundle import CatalogBundle
 
 
@@ -39,7 +39,7 @@ class DeclaredSecrets:
 
 @pytest.fixture
 def site() -> Site:
-    return make_site({})
+    return make_site({}, *optional_components())
 
 
 @pytest.fixture

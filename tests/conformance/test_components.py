@@ -74,6 +74,16 @@ def test_the_order_has_no_circle(phases: tuple[Phase, ...]) -> None:
         assert set(phase.after) <= set(names[:place])
 
 
+def test_what_comes_after_an_optional_one_says_what_that_comes_after(
+    phase: Phase, phases: tuple[Phase, ...]
+) -> None:
+    """Where the site has not the optional one, the order must not be lost."""
+    by_name = {item.name: item for item in phases}
+    for name in phase.after:
+        if by_name[name].settings.optional:
+            assert set(by_name[name].after) <= set(phase.after), name
+
+
 def models(kind: type[BaseModel]) -> set[type[BaseModel]]:
     found = {kind}
     for field in kind.model_fields.values():

@@ -13,6 +13,9 @@ A file is a list of cases::
       reasons: {n1: ["sysctl vm.max_map_count is 65530, wanted 262144"]}
       waves: [[n1]]                       # optional
       findings: [...]                     # of blocked
+
+An optional component is always in its own cases' site, with the settings of ``settings.yml``
+beside them, or none.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+
+import yaml
 
 from provision.errors import UnreachableError
 from provision.facts import ClusterFacts, Facts, MachineFacts, Query
@@ -74,10 +79,28 @@ class EverySecret:
         return hashlib.sha256(name.encode()).hexdigest()
 
 
-def make_site(changes: Mapping[str, Any]) -> Site:
-    """The cases' site with ``changes`` laid over it."""
+CASES = Path(__file__).parents[1] / "cases"
+
+
+def make_site(changes: Mapping[str, Any], *components: str) -> Site:
+    """The cases' site with ``changes`` laid over it.
+
+    Of optional components it has those named in ``components`` or in ``changes``.
+    """
     model = site_model([phase.settings for phase in discover()])
-    return model.model_validate(overlay(SITE, changes))
+    chosen = {name: sample_settings(name) for name in components}
+    return model.model_validate(overlay({**SITE, **chosen}, changes))
+
+
+def optional_components() -> tuple[str, ...]:
+    """Names of the components that a site has only where it says so."""
+    return tuple(phase.name for phase in discover() if phase.settings.optional)
+
+
+def sample_settings(name: str) -> Mapping[str, Any]:
+    """Settings for an optional component: those of ``tests/cases/NAME/settings.yml``, or none."""
+    path = CASES / name / "settings.yml"
+    return yaml.safe_load(path.read_text("utf-8")) if path.exists() else {}
 
 
 def make_context(site: Site) -> Context:

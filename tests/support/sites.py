@@ -53,7 +53,16 @@ class LampSettings(Settings):
     """Whether it burns."""
 
 
-MODEL = site_model([EngineSettings, LampSettings])
+class RadioSettings(Settings):
+    """A component that is there only where its key is."""
+
+    component: ClassVar[str] = "radio"
+    optional: ClassVar[bool] = True
+    volume: int = 3
+    """How loud it is."""
+
+
+MODEL = site_model([EngineSettings, LampSettings, RadioSettings])
 
 
 def load(folder: Path, text: str | bytes) -> LoadedSite:

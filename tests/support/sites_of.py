@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from provision.plan import discover, settings_models
 from provision.site import Site, site_model
+from tests.support.cases import optional_components, sample_settings
 
 
 def site_of(control_plane: int, workers: int = 0) -> Site:
@@ -22,5 +23,6 @@ def site_of(control_plane: int, workers: int = 0) -> Site:
             "hosts": hosts,
             "api_endpoint": {"address": "192.0.2.100"},
             "kubernetes": {"version": "1.36.3"},
+            **{name: sample_settings(name) for name in optional_components()},
         }
     )

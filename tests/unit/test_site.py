@@ -7,7 +7,7 @@ import pytest
 
 from provision.errors import ConfigError
 from provision.site import Connection, Part, load_site
-from tests.support.sites import MODEL, SITE, EngineSettings, LampSettings, load
+from tests.support.sites import MODEL, SITE, EngineSettings, LampSettings, RadioSettings, load
 
 
 def refusal(folder: Path, text: str | bytes) -> ConfigError:
@@ -34,6 +34,30 @@ def test_a_site_is_what_the_file_says(tmp_path: Path) -> None:
     assert site.network.pods == (ip_network("10.244.0.0/16"),)
     assert site.settings(EngineSettings).speed == 5
     assert site.settings(LampSettings).lit
+
+
+def test_an_optional_component_is_there_where_its_key_is(tmp_path: Path) -> None:
+    assert not load(tmp_path, SITE).site.has(RadioSettings)
+    site = load(tmp_path, SITE + "radio: {}\n").site
+    assert site.has(RadioSettings)
+    assert site.settings(RadioSettings).volume == 3
+    assert load(tmp_path, SITE).site.has(LampSettings), "others are always there"
+
+
+def test_an_optional_component_needs_a_value(tmp_path: Path) -> None:
+    error = refusal(tmp_path, SITE + "radio:\n")
+    assert (error.what, error.wanted) == (
+        "radio has no value",
+        "keys with values, a line each: KEY: VALUE; or {} for the defaults",
+    )
+    error = refusal(tmp_path, SITE + "radio: {volume: loud}\n")
+    assert error.what == "radio.volume must be a whole number"
+
+
+def test_the_schema_says_that_an_optional_component_may_be_left_out() -> None:
+    schema = MODEL.model_json_schema()
+    assert "radio" not in schema["required"]
+    assert schema["properties"]["radio"]["$ref"] == "#/$defs/RadioSettings"
 
 
 def test_the_digest_is_of_the_meaning(tmp_path: Path) -> None:
@@ -104,7 +128,7 @@ def changed(old: str, new: str) -> str:
             "10:1",
             "unknown key engin, did you mean engine?",
             "",
-            "one of: bundle, connection, engine, hosts, lamp, name, network, secrets",
+            "one of: bundle, connection, engine, hosts, lamp, name, network, radio, secrets",
             id="unknown-component",
         ),
         pytest.param(

@@ -10,10 +10,11 @@ import yaml
 
 from provision.phase import Blocked, Run
 from provision.plan import discover
-from tests.support.cases import make_context, make_site, read
+from tests.support.cases import make_context, make_site, optional_components, read
 
 CASES = Path(__file__).parents[2] / "cases"
 PHASES = {phase.name: phase for phase in discover()}
+OPTIONAL = set(optional_components())
 
 
 def all_cases() -> list[Any]:
@@ -30,7 +31,7 @@ def all_cases() -> list[Any]:
 @pytest.mark.parametrize(("name", "case"), all_cases())
 def test_the_phase_decides(name: str, case: dict[str, Any]) -> None:
     phase = PHASES[name]
-    context = make_context(make_site(case.get("site", {})))
+    context = make_context(make_site(case.get("site", {}), *OPTIONAL & {name}))
     decision = phase.decide(context, read(phase, context, case))
     assert type(decision).__name__.lower() == case["decision"]
     if isinstance(decision, Run):
