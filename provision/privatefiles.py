@@ -109,6 +109,34 @@ def read_private(path: Path) -> bytes | None:
         os.close(descriptor)
 
 
+def read_given(path: Path) -> bytes:
+    """The content of a file of the operator's own that holds a secret.
+
+    Raises
+    ------
+    SecretsError
+        It cannot be read, or other users can read it.
+    """
+    try:
+        mode = path.stat().st_mode & 0o777
+        content = path.read_bytes()
+    except OSError as error:
+        raise SecretsError(
+            "the file that holds a secret cannot be read",
+            where=str(path),
+            found=error.strerror or str(error),
+        ) from error
+    if mode & 0o077:
+        raise SecretsError(
+            "the file that holds a secret can be read by others",
+            where=str(path),
+            found=f"mode {mode:04o}",
+            wanted="mode 0600",
+            fix=f"chmod 600 {path}",
+        )
+    return content
+
+
 def write_private(path: Path, content: bytes) -> None:
     """Put ``content`` at ``path``, 0600, in one step that a crash cannot divide.
 

@@ -6,6 +6,7 @@ import getpass
 import sys
 
 from provision.errors import SecretsError
+from provision.privatefiles import read_given
 from provision.secrets import SecretStore
 from provision.site import SecretRef, Site
 
@@ -28,22 +29,4 @@ def reveal(reference: SecretRef, site: Site, store: SecretStore) -> str:
                 fix="run it on a terminal, or name a file in the site: file: PATH",
             )
         return getpass.getpass(f"password for {site.name}: ")
-    path = site.resolve(reference.file)
-    try:
-        mode = path.stat().st_mode & 0o777
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise SecretsError(
-            "the file that holds a secret cannot be read",
-            where=str(path),
-            found=error.strerror or str(error),
-        ) from error
-    if mode & 0o077:
-        raise SecretsError(
-            "the file that holds a secret can be read by others",
-            where=str(path),
-            found=f"mode {mode:04o}",
-            wanted="mode 0600",
-            fix=f"chmod 600 {path}",
-        )
-    return text.rstrip("\n")
+    return read_given(site.resolve(reference.file)).decode().rstrip("\n")

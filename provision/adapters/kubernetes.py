@@ -28,6 +28,7 @@ from provision.errors import OperatorError, SecretsError, UnreachableError
 from provision.facts import ClusterFacts, NodeFacts, ObjectState
 from provision.gates import Condition
 from provision.manifests import Manifest
+from provision.objectsecrets import has_secrets, with_secrets
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -50,6 +51,9 @@ class Secrets(Protocol):
     @property
     def path(self) -> Path:
         """Folder of the store."""
+
+    def read(self, name: str) -> bytes:
+        """The content of the file ``name``."""
 
 
 class ClusterReader:
@@ -77,7 +81,7 @@ class ClusterReader:
                 nodes = pool.submit(api.items, "/api/v1/nodes")
                 told = version.result()["gitVersion"]
                 resources = api.resources() if objects else {}
-                states = pool.map(partial(_state, api, resources), objects)
+                states = pool.map(partial(_state, api, self.secrets, resources), objects)
                 return ClusterFacts(
                     reachable=True,
                     version=str(told).lstrip("v"),
@@ -239,7 +243,10 @@ def _node(item: Mapping[str, Any]) -> NodeFacts:
 
 
 def _state(
-    api: KubernetesApi, resources: Mapping[tuple[str, str], Resource], manifest: Manifest
+    api: KubernetesApi,
+    secrets: Secrets,
+    resources: Mapping[tuple[str, str], Resource],
+    manifest: Manifest,
 ) -> ObjectState:
     """How one object stands against its manifest."""
     resource = resources.get((manifest["apiVersion"], manifest["kind"]))
@@ -252,9 +259,15 @@ def _state(
         return ObjectState(exists=False)
     query = {"fieldManager": FIELD_MANAGER, "force": "true", "dryRun": "All"}
     headers = {"Content-Type": "application/apply-patch+yaml"}
-    status, applied = api.request("PATCH", path, body=manifest, query=query, headers=headers)
+    try:
+        whole = with_secrets(manifest, secrets)
+    except SecretsError as error:
+        return ObjectState(exists=True, differences=[f"data ({error.what})"])
+    status, applied = api.request("PATCH", path, body=whole, query=query, headers=headers)
     if status != 200:
-        return ObjectState(exists=True, differences=[f"(refused: {message(applied)})"])
+        # A refusal may repeat what it refuses.
+        why = "" if has_secrets(manifest) else f": {message(applied)}"
+        return ObjectState(exists=True, differences=[f"(refused{why})"])
     return ObjectState(exists=True, differences=differing_fields(live, applied))
 
 

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import Field
 
-from provision import manifests
-from provision.charts import ChartRenderer
-from provision.facts import Facts, ObjectState
+from provision.clusterphase import ClusterPhase
 from provision.kubeadm.endpoint import api_endpoint
 from provision.merge import deep_merge
 from provision.openings import Opening
-from provision.paths import cache_path
-from provision.phase import (
-    AnsiblePhase,
-    Context,
-    Decision,
-    GateSpec,
-    Manifest,
-    Run,
-    Skip,
-    Unknown,
-)
-from provision.site import Architecture, Settings, Site
+from provision.phase import Context, GateSpec, Manifest
+from provision.site import Settings, Site
 
-NAMESPACE = "kube-system"
 CHART = "cilium-chart"
-WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet")
 MOST_OPERATORS = 2
 """One works, the other waits to take over; they exclude each other from a machine."""
 
@@ -43,10 +28,11 @@ class CiliumSettings(Settings):
     """Laid over the chart's values, as Cilium's Helm reference names them."""
 
 
-class CiliumPhase(AnsiblePhase):
+class CiliumPhase(ClusterPhase):
     """The chart's objects in the cluster."""
 
     name = "cilium"
+    namespace = "kube-system"
     after = ("kubernetes",)
     settings = CiliumSettings
 
@@ -65,14 +51,7 @@ class CiliumPhase(AnsiblePhase):
 
     def objects(self, context: Context) -> Sequence[Manifest]:
         """The rendered chart."""
-        renderer = ChartRenderer(context.bundle, _architecture(), cache_path())
-        return renderer.render(
-            CHART,
-            release="cilium",
-            namespace=NAMESPACE,
-            values=self.values(context.site),
-            kubernetes=context.bundle.versions["kubernetes"],
-        )
+        return self.chart(context, CHART, self.values(context.site))
 
     def values(self, site: Site) -> dict[str, Any]:
         """The chart's values: ours with the site's laid over them."""
@@ -99,55 +78,9 @@ class CiliumPhase(AnsiblePhase):
         }
         return deep_merge(base, site.settings(CiliumSettings).values)
 
-    def decide(self, context: Context, facts: Facts) -> Decision:
-        """Apply what is missing or differs, from one control-plane machine that answers."""
-        if not facts.cluster.reachable:
-            return Unknown("kubernetes")
-        leader = next(
-            (name for name in context.site.control_plane if name in facts.reachable), None
-        )
-        if leader is None:
-            return Unknown("kubernetes")
-        reasons: list[str] = []
-        differing: list[Manifest] = []
-        for manifest in self.objects(context):
-            state = facts.cluster.objects.get(manifests.key(manifest), ObjectState(exists=False))
-            if not state.exists or state.differences:
-                reasons.append(_reason(manifests.key(manifest), state))
-                differing.append(manifest)
-        if not reasons:
-            return Skip("every object is as the chart says")
-        return Run({leader: reasons}, variables={leader: {"cilium_objects": differing}})
-
-    def variables(self, context: Context, host: str) -> Mapping[str, Any]:
-        """All objects for the first control-plane machine, none for the others."""
-        first = context.site.control_plane[0]
-        return {"cilium_objects": list(self.objects(context)) if host == first else []}
-
     def gates(self, context: Context, hosts: Sequence[str]) -> Sequence[GateSpec]:
-        """Agents and operator are rolled out, every node is Ready, and so are system pods."""
-        workloads = [
-            {
-                "kind": manifest["kind"],
-                "namespace": manifest["metadata"].get("namespace", NAMESPACE),
-                "name": manifest["metadata"]["name"],
-            }
-            for manifest in self.objects(context)
-            if manifest["kind"] in WORKLOADS
-        ]
+        """Agents and operator are rolled out, and every system pod is Ready."""
         return (
-            GateSpec("workloads rolled out", 600, {"workloads": workloads}),
-            GateSpec("system pods ready", 300, {"namespace": NAMESPACE}),
+            *super().gates(context, hosts),
+            GateSpec("system pods ready", 300, {"namespace": self.namespace}),
         )
-
-
-def _reason(name: str, state: ObjectState) -> str:
-    if not state.exists:
-        return f"object {name} is missing"
-    return f"object {name} differs in {', '.join(state.differences)}"
-
-
-def _architecture() -> str:
-    """The controller's own architecture, in Debian's words."""
-    names = {"x86_64": Architecture.AMD64, "aarch64": Architecture.ARM64}
-    return names.get(platform.machine(), Architecture.AMD64).value

@@ -9,6 +9,7 @@ A file is a list of cases::
       machines:                           # what else differs from the phase's own state
         n1: {sysctls: {vm.max_map_count: "65530"}}
       cluster: {reachable: true}          # fields of ClusterFacts; not asked by default
+      objects: {ConfigMap ns/x: [data.y]} # objects that are there, with what differs; or `all`
       decision: run                       # run, skip, blocked or unknown
       reasons: {n1: ["sysctl vm.max_map_count is 65530, wanted 262144"]}
       waves: [[n1]]                       # optional
@@ -28,12 +29,14 @@ from typing import Any, ClassVar
 
 import yaml
 
+from provision import manifests
 from provision.errors import UnreachableError
-from provision.facts import ClusterFacts, Facts, MachineFacts, Query
+from provision.facts import ClusterFacts, Facts, MachineFacts, ObjectState, Query
 from provision.phase import AnsiblePhase, Context, Phase, StoredFile
 from provision.plan import discover
 from provision.site import Site, site_model
 from provision.state import DesiredState
+from tests.support.catalog_bundle import file_made
 
 SITE: Mapping[str, Any] = {
     "name": "unit",
@@ -50,7 +53,13 @@ SITE: Mapping[str, Any] = {
 
 
 class EveryBundle:
-    """A bundle that has every file; a file's digest follows from its name."""
+    """A bundle that has every file; a file's digest follows from its name.
+
+    ``folder`` is where ``helm`` is made when it is asked for.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
 
     digest = "sha256:" + "b" * 64
     versions: ClassVar[Mapping[str, str]] = {"kubernetes": "1.36.3"}
@@ -63,7 +72,9 @@ class EveryBundle:
         return hashlib.sha256(f"{name} {architecture}".encode()).hexdigest()
 
     def path(self, name: str, architecture: str) -> Path:
-        raise FileNotFoundError(name, architecture)
+        if self.folder is None:
+            raise FileNotFoundError(name, architecture)
+        return file_made(self.folder, name)
 
     def blob(self, sha256: str) -> Path:
         raise FileNotFoundError(sha256)
@@ -103,9 +114,12 @@ def sample_settings(name: str) -> Mapping[str, Any]:
     return yaml.safe_load(path.read_text("utf-8")) if path.exists() else {}
 
 
-def make_context(site: Site) -> Context:
-    """A context in which every file and every secret is there."""
-    return Context(site, EveryBundle(), EverySecret())
+def make_context(site: Site, folder: Path | None = None) -> Context:
+    """A context in which every file and every secret is there.
+
+    A chart is one ConfigMap, where there is a ``folder`` to render it in.
+    """
+    return Context(site, EveryBundle(folder), EverySecret())
 
 
 def overlay(base: Any, changes: Any) -> Any:
@@ -171,7 +185,17 @@ def read(phase: Phase, context: Context, case: Mapping[str, Any]) -> Facts:
         machine = Machine(phase.query(context, host), state)
         base = machine.virgin() if host in case.get("virgin", ()) else machine.as_wanted()
         machines[host] = MachineFacts(host, overlay(base, case.get("machines", {}).get(host, {})))
-    return Facts(machines, ClusterFacts(**case.get("cluster", {"reachable": False})))
+    return Facts(machines, _cluster(phase, context, case))
+
+
+def _cluster(phase: Phase, context: Context, case: Mapping[str, Any]) -> ClusterFacts:
+    if "objects" not in case:
+        return ClusterFacts(**case.get("cluster", {"reachable": False}))
+    present = case["objects"]
+    if present == "all":
+        present = {manifests.key(item): [] for item in phase.objects(context)}
+    states = {name: ObjectState(exists=True, differences=why) for name, why in present.items()}
+    return ClusterFacts(reachable=True, **case.get("cluster", {}), objects=states)
 
 
 def _permissions(entry: Any) -> dict[str, str]:

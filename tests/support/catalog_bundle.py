@@ -54,16 +54,21 @@ class CatalogBundle:
 
     def path(self, name: str, architecture: str) -> Path:
         self.sha256(name, architecture)
-        path = self.folder / name
-        path.write_text(HELM if name == "helm" else name)
-        path.chmod(0o755)
-        return path
+        return file_made(self.folder, name)
 
     def blob(self, sha256: str) -> Path:
         raise FileNotFoundError(sha256)
 
     def depot_tree(self) -> Sequence[StoredFile]:
         return ()
+
+
+def file_made(folder: Path, name: str) -> Path:
+    """A file of a bundle: ``helm`` renders any chart as one object, all others hold their name."""
+    path = folder / name
+    path.write_text(HELM if name == "helm" else name)
+    path.chmod(0o755)
+    return path
 
 
 def _digest(name: str) -> str:

@@ -13,7 +13,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 KINDS = {
-    ("", "v1"): {"Node": ("nodes", False), "ConfigMap": ("configmaps", True)},
+    ("", "v1"): {
+        "Node": ("nodes", False),
+        "ConfigMap": ("configmaps", True),
+        "Secret": ("secrets", True),
+    },
     ("apps", "v1"): {"DaemonSet": ("daemonsets", True)},
 }
 

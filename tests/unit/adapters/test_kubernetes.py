@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from provision.adapters.kubernetes import ClusterReader
+from provision.privatefiles import write_private
+from provision.secrets import SecretStore
 from tests.support.kubeserver import FakeCluster, serving, write_kubeconfig
-
-
-@dataclass
-class Store:
-    path: Path
 
 
 @pytest.fixture
@@ -26,7 +22,7 @@ def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
         yield running
 
 
-def config_map(name: str, **data: str) -> dict[str, Any]:
+def config_map(name: str, **data: Any) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -36,7 +32,7 @@ def config_map(name: str, **data: str) -> dict[str, Any]:
 
 
 def test_nodes_and_version(cluster: FakeCluster, tmp_path: Path) -> None:
-    facts = ClusterReader(Store(tmp_path)).read([])
+    facts = ClusterReader(SecretStore(tmp_path)).read([])
     assert facts.reachable
     assert facts.version == "1.36.3"
     node = facts.nodes["n1"]
@@ -58,7 +54,7 @@ def test_how_objects_stand_against_their_manifests(cluster: FakeCluster, tmp_pat
         {"apiVersion": "unknown.example/v1", "kind": "Thing", "metadata": {"name": "x"}},
     ]
     before = repr(cluster.objects)
-    objects = ClusterReader(Store(tmp_path)).read(wanted).objects
+    objects = ClusterReader(SecretStore(tmp_path)).read(wanted).objects
     assert objects["ConfigMap kube-system/same"].differences == []
     assert objects["ConfigMap kube-system/other"].differences == ["data.color"]
     assert not objects["ConfigMap kube-system/absent"].exists
@@ -71,28 +67,53 @@ def test_what_the_server_refuses_is_a_difference(cluster: FakeCluster, tmp_path:
     cluster.objects[path] = config_map("bad")
     cluster.refused.add(path)
     state = (
-        ClusterReader(Store(tmp_path))
+        ClusterReader(SecretStore(tmp_path))
         .read([config_map("bad")])
         .objects["ConfigMap kube-system/bad"]
     )
     assert state.differences == ["(refused: spec.x: Required value)"]
 
 
+def test_secrets_in_objects_are_compared_and_never_told(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    def secret(name: str, key: str) -> dict[str, Any]:
+        return {**config_map(name, key={"store": key}), "kind": "Secret"}
+
+    write_private(tmp_path / "site-ca.key", b"hunter2\n")
+    below = "/api/v1/namespaces/kube-system/secrets"
+    cluster.objects[f"{below}/same"] = {**secret("same", ""), "data": {"key": "aHVudGVyMg=="}}
+    cluster.objects[f"{below}/other"] = {**secret("other", ""), "data": {"key": "b2xk"}}
+    cluster.objects[f"{below}/early"] = {**secret("early", ""), "data": {"key": "b2xk"}}
+    cluster.objects[f"{below}/bad"] = {**secret("bad", ""), "data": {"key": "b2xk"}}
+    cluster.refused.add(f"{below}/bad")
+    wanted = [secret(name, "site-ca.key") for name in ("same", "other", "bad")]
+    objects = (
+        ClusterReader(SecretStore(tmp_path)).read([*wanted, secret("early", "unmade")]).objects
+    )
+    assert objects["Secret kube-system/same"].differences == []
+    assert objects["Secret kube-system/other"].differences == ["data.key"]
+    assert objects["Secret kube-system/bad"].differences == ["(refused)"]
+    assert objects["Secret kube-system/early"].differences == [
+        "data (the secret unmade is missing)"
+    ]
+
+
 def test_nothing_listens(tmp_path: Path) -> None:
     write_kubeconfig(tmp_path, "http://127.0.0.1:9")
-    facts = ClusterReader(Store(tmp_path)).read([config_map("x")])
+    facts = ClusterReader(SecretStore(tmp_path)).read([config_map("x")])
     assert not facts.reachable
     assert "refused" in facts.error
 
 
 def test_no_cluster_yet(tmp_path: Path) -> None:
-    facts = ClusterReader(Store(tmp_path)).read([])
+    facts = ClusterReader(SecretStore(tmp_path)).read([])
     assert not facts.reachable
     assert facts.error == "there is no cluster yet: its secrets have not been made"
 
 
 def test_conditions(cluster: FakeCluster, tmp_path: Path) -> None:
-    conditions = ClusterReader(Store(tmp_path)).conditions()
+    conditions = ClusterReader(SecretStore(tmp_path)).conditions()
     cluster.add_node("n2", ready=False)
     assert conditions["API answers at its endpoint"]({}) == (True, "")
     assert conditions["nodes registered"]({"nodes": ["n1", "n2"]}) == (True, "")
@@ -105,7 +126,7 @@ def test_conditions(cluster: FakeCluster, tmp_path: Path) -> None:
 
 def test_a_condition_does_not_raise_when_the_api_is_gone(tmp_path: Path) -> None:
     write_kubeconfig(tmp_path, "http://127.0.0.1:9")
-    conditions = ClusterReader(Store(tmp_path)).conditions()
+    conditions = ClusterReader(SecretStore(tmp_path)).conditions()
     holds, seen = conditions["nodes ready"]({"nodes": ["n1"]})
     assert not holds
     assert "refused" in seen

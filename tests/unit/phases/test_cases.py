@@ -29,9 +29,12 @@ def all_cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "case"), all_cases())
-def test_the_phase_decides(name: str, case: dict[str, Any]) -> None:
+def test_the_phase_decides(
+    name: str, case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     phase = PHASES[name]
-    context = make_context(make_site(case.get("site", {}), *OPTIONAL & {name}))
+    monkeypatch.setenv("PROVISION_CACHE", str(tmp_path))
+    context = make_context(make_site(case.get("site", {}), *OPTIONAL & {name}), tmp_path)
     decision = phase.decide(context, read(phase, context, case))
     assert type(decision).__name__.lower() == case["decision"]
     if isinstance(decision, Run):

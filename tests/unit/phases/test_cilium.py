@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 from provision.errors import UnreachableError
-from provision.facts import ClusterFacts, Facts, MachineFacts, ObjectState
+from provision.facts import ClusterFacts, Facts, MachineFacts, ObjectState, Query
 from provision.phase import Context, Manifest, Run, Skip, Unknown
 from provision.phases.cilium import CiliumPhase
+from provision.state import DesiredState
+from tests.support.cases import Machine
 from tests.support.membership import make_context, make_site
 
 CASES = Path(__file__).parents[2] / "cases" / "cilium" / "objects.yaml"
@@ -30,6 +32,10 @@ OBJECTS = [
 ]
 
 
+NOTHING = Machine(Query(), DesiredState()).virgin()
+"""What is read on a machine where nothing is asked."""
+
+
 class TwoObjects(CiliumPhase):
     """The phase with a chart of two objects, so that no helm is needed."""
 
@@ -41,6 +47,7 @@ def read_facts(context: Context, case: dict[str, Any]) -> Facts:
     machines = {
         name: MachineFacts(
             name,
+            NOTHING,
             error=UnreachableError("gone") if name in case.get("silent", ()) else None,
         )
         for name in context.site.hosts

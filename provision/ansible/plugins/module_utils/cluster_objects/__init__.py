@@ -1,0 +1,1 @@
+"""Keep Kubernetes objects, for the module ``cluster_objects``. Standard library only."""

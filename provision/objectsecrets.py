@@ -1,0 +1,72 @@
+"""Secrets inside Kubernetes objects: named in the manifest, filled in at the last moment.
+
+A component writes ``data: {tls.key: {store: NAME}}`` or ``{file: PATH}`` into
+an object of kind Secret. So the manifest can travel in plans and inventories;
+whoever sends it to the cluster fills the values in (:func:`with_secrets`). A
+Secret that still has a reference in it is one that Kubernetes refuses.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from provision.manifests import Manifest
+from provision.privatefiles import read_given
+from provision.site import SecretRef, Site
+
+
+class Store(Protocol):
+    """What is needed of the secret store."""
+
+    def read(self, name: str) -> bytes:
+        """The content of the file ``name``."""
+
+
+def stored(name: str) -> dict[str, str]:
+    """A value that is the secret ``name`` of the site's store."""
+    return {"store": name}
+
+
+def referred(reference: SecretRef, site: Site) -> dict[str, str]:
+    """A value that is the secret behind a site's reference, which must not be a prompt."""
+    if reference.file is not None:
+        return {"file": str(site.resolve(reference.file))}
+    return stored(reference.store or "")
+
+
+def has_secrets(manifest: Manifest) -> bool:
+    """Whether values have to be filled in."""
+    return any(isinstance(value, Mapping) for value in _data(manifest).values())
+
+
+def with_secrets(manifest: Manifest, store: Store) -> Manifest:
+    """The object with every value that it names, base64-encoded as the API has it.
+
+    Raises
+    ------
+    SecretsError
+        One is missing, or other users may read it.
+    """
+    if not has_secrets(manifest):
+        return manifest
+    data = {key: _value(value, store) for key, value in _data(manifest).items()}
+    return {**manifest, "data": data}
+
+
+def _data(manifest: Manifest) -> Mapping[str, Any]:
+    return (manifest.get("data") or {}) if manifest["kind"] == "Secret" else {}
+
+
+def _value(value: Any, store: Store) -> str:
+    match value:
+        case {"store": str(name)}:
+            content = store.read(name)
+        case {"file": str(path)}:
+            content = read_given(Path(path))
+        case _:
+            return str(value)
+    # A text file ends with a newline that is not part of the secret; PEM can do without.
+    return base64.b64encode(content.rstrip(b"\n")).decode("ascii")
