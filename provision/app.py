@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from subprocess import Popen
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from provision.plan import discover, phases_of, settings_models
 from provision.reveal import reveal
 from provision.secrets import SecretStore
 from provision.site import LoadedSite, SecretRef, Site, load_site, site_model
+from provision.worker import discard, start_worker
 
 if TYPE_CHECKING:
     from provision.adapters.hostkeys import UnknownHostKey
@@ -85,12 +87,18 @@ class Application:
     confirm_host_key
         Asks the operator about a machine's unknown host key; without it an
         unknown key is refused.
+    worker
+        The process that reads machines, where it was started already.
     """
 
     def __init__(
-        self, site: Site, confirm_host_key: Callable[[UnknownHostKey], bool] | None = None
+        self,
+        site: Site,
+        confirm_host_key: Callable[[UnknownHostKey], bool] | None = None,
+        worker: Popen[bytes] | None = None,
     ) -> None:
         self.site = site
+        self.worker = worker
         self.phases: tuple[Phase, ...] = phases_of(site)
         self.confirm_host_key = confirm_host_key
         self._revealed: dict[SecretRef, str] = {}
@@ -144,8 +152,13 @@ class Application:
     @cached_property
     def machines(self) -> PyinfraMachines:
         """Reads machines; close it when done."""
+        connections = self.connections
         return PyinfraMachines(
-            self.site, self.connections, sudo_password=self.reveal, ask=self.confirm_host_key
+            self.site,
+            connections,
+            self.worker or start_worker(),
+            sudo_password=self.reveal,
+            ask=self.confirm_host_key,
         )
 
     def reveal(self, reference: SecretRef) -> str:
@@ -254,3 +267,5 @@ class Application:
         finally:
             if "machines" in vars(self):
                 self.machines.close()
+            elif self.worker is not None:
+                discard(self.worker)

@@ -22,6 +22,7 @@ from provision.cli_common import (
     reporter_kind,
     runnable,
     show,
+    working_on,
 )
 from provision.cli_secrets import secrets_app
 from provision.errors import ExitCode, OperatorError, UsageError
@@ -78,7 +79,7 @@ def check(site: SiteOption = None, as_json: JsonOption = False) -> None:
     """Judge whether the machines are fit; reads all of them at once, changes nothing."""
     from provision.verbs.check import check_site, render
 
-    with application_of(site).closing() as application:
+    with working_on(site) as application:
         findings = check_site(application)
     show([vars(item) for item in findings], as_json, lambda: render(findings))
     if any(item.severity == "error" for item in findings):
@@ -94,7 +95,7 @@ def plan(site: SiteOption = None, only: OnlyOption = None, as_json: JsonOption =
     from provision.plan import render
     from provision.verbs.up import make_plan
 
-    with application_of(site).closing() as application:
+    with working_on(site) as application:
         made, _ = make_plan(application, only or [])
     show(made.as_dict(), as_json, lambda: render(made))
     if made.findings:
@@ -119,7 +120,7 @@ def up(
     from provision.verbs.up import bring_up
 
     interrupt = Interrupt()
-    with application_of(site).closing() as application:
+    with working_on(site) as application:
         names = [phase.name for phase in application.phases]
         with _Stoppable(interrupt), reporter(reporter_kind(as_json, plain), names) as shown:
             outcome = bring_up(application, shown, interrupt, only or [])
@@ -136,7 +137,7 @@ def status(site: SiteOption = None, as_json: JsonOption = False) -> None:
     """Show machines, etcd, nodes, pods, certificates, depots and versions."""
     from provision.verbs.status import render, site_status
 
-    with application_of(site).closing() as application:
+    with working_on(site) as application:
         found = site_status(application)
     show(found.as_dict(), as_json, lambda: render(found))
     raise typer.Exit(ExitCode.OK if found.healthy else ExitCode.UNHEALTHY)
@@ -155,7 +156,7 @@ def reset(
     from provision.verbs.reset import take_down
 
     interrupt = Interrupt()
-    with application_of(site).closing() as application:
+    with working_on(site) as application:
         name = application.site.name
         if not yes and typer.prompt(f"Everything on {name} is lost. Type the site's name") != name:
             raise UsageError("that is not the site's name; nothing was touched")

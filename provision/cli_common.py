@@ -6,7 +6,9 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from subprocess import Popen
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,12 +38,27 @@ def show(data: Any, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
             typer.echo(line)
 
 
-def application_of(site: str | None) -> Application:
+@contextmanager
+def working_on(site: str | None) -> Iterator[Application]:
+    """The application for the site that ``--site`` means, ready to read its machines."""
+    from provision.worker import discard, start_worker
+
+    worker = start_worker()
+    try:
+        application = application_of(site, worker)
+    except BaseException:
+        discard(worker)
+        raise
+    with application.closing():
+        yield application
+
+
+def application_of(site: str | None, worker: Popen[bytes] | None = None) -> Application:
     """The application for the site that ``--site`` means."""
     from provision.app import Application, find_site, read_site
 
     ask = confirm_host_key if sys.stdin.isatty() else None
-    return Application(read_site(find_site(site)).site, confirm_host_key=ask)
+    return Application(read_site(find_site(site)).site, confirm_host_key=ask, worker=worker)
 
 
 def confirm_host_key(key: UnknownHostKey) -> bool:

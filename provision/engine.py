@@ -34,6 +34,9 @@ class Observer(Protocol):
 class GateKeeper(Protocol):
     """Waits for conditions."""
 
+    def holds(self, gate: GateSpec) -> bool:
+        """Whether ``gate`` holds now."""
+
     def wait(
         self, gate: GateSpec, report: Callable[[str], None], cancelled: Callable[[], bool]
     ) -> None:
@@ -282,24 +285,36 @@ class Engine:
             fix="put that right, then: provision up",
         )
 
-    def settle(self, plan: Plan) -> Outcome:
+    def unsettled(self) -> list[tuple[Phase, GateSpec]]:
+        """The gates of all phases that do not hold now; looks once at each."""
+        gates = [
+            (phase, gate)
+            for phase in self.phases
+            for gate in phase.gates(self.context, phase.hosts(self.context))
+        ]
+        with ThreadPoolExecutor(max_workers=max(len(gates), 1)) as pool:
+            held = pool.map(self.gates.holds, [gate for _, gate in gates])
+            return [item for item, holds in zip(gates, held, strict=True) if not holds]
+
+    def settle(self, plan: Plan, unsettled: Sequence[tuple[Phase, GateSpec]]) -> Outcome:
         """Where nothing is to be done: wait for what an earlier run may not have waited for.
 
         A run that was killed after its last effect leaves nothing to do, and a cluster
-        that is still coming up.
+        that is still coming up. ``unsettled`` is what :meth:`unsettled` found.
         """
         self._failed = dict(plan.unreachable)
         error = None
-        with ThreadPoolExecutor(max_workers=max(len(self.phases), 1)) as pool:
-            for looking in [pool.submit(self._settle, phase) for phase in self.phases]:
+        # With a machine missing, much will not become ready, and need not.
+        gates = [] if self._failed else unsettled
+        with ThreadPoolExecutor(max_workers=max(len(gates), 1)) as pool:
+            for waiting in [pool.submit(self._wait, *item) for item in gates]:
                 try:
-                    looking.result()
+                    waiting.result()
                 except OperatorError as raised:
                     error = error or raised
         return Outcome(plan.decisions, dict(self._failed), error=error)
 
     def _settle(self, phase: Phase) -> None:
-        # With a machine missing, much will not become ready, and need not.
         if self._failed:
             return
         for gate in phase.gates(self.context, phase.hosts(self.context)):

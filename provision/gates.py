@@ -47,6 +47,10 @@ class Gates:
         self.clock = clock
         self.pause = pause
 
+    def holds(self, gate: GateSpec) -> bool:
+        """Whether ``gate`` holds now; one look."""
+        return self.conditions[gate.condition](gate.arguments)[0]
+
     def wait(
         self, gate: GateSpec, report: Callable[[str], None], cancelled: Callable[[], bool]
     ) -> None:

@@ -20,7 +20,7 @@ def key(manifest: Manifest) -> str:
 
 def parse(text: str) -> Iterator[Manifest]:
     """The objects of a YAML stream; lists are unfolded, empty documents left out."""
-    for document in yaml.safe_load_all(text):
+    for document in yaml.load_all(text, Loader=yaml.CSafeLoader):
         if not document:
             continue
         if str(document.get("kind", "")).endswith("List") and "items" in document:

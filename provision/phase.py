@@ -88,6 +88,10 @@ class Context:
     site: Site
     bundle: BundleView
     secrets: SecretView
+    rendered: dict[tuple[str, str], DesiredState] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """States by phase and machine; what is read and what is judged is rendered once."""
 
 
 @dataclass(frozen=True)
@@ -211,8 +215,13 @@ class AnsiblePhase(Phase):
 
     def desired(self, context: Context, host: str) -> DesiredState:
         """The role's state for one machine."""
+        known = context.rendered.get((self.name, host))
+        if known is not None:
+            return known
         variables = {**self.variables(context, host), "inventory_hostname": host}
-        return desired_state(self.role, variables, _ContextResolver(context, host))
+        state = desired_state(self.role, variables, _ContextResolver(context, host))
+        context.rendered[self.name, host] = state
+        return state
 
     def query(self, context: Context, host: str) -> Query:
         """Whatever the role's state names."""

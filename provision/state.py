@@ -182,7 +182,7 @@ def load_role_state(role: Path) -> RoleState:
 @lru_cache(maxsize=64)
 def _load_role_state(path: Path, _mtime_ns: int) -> RoleState:
     """Parsed once for all machines, and anew when the file was changed."""
-    return RoleState.model_validate(yaml.safe_load(path.read_text("utf-8")) or {})
+    return RoleState.model_validate(_load(path))
 
 
 def role_defaults(role: Path) -> dict[str, Any]:
@@ -198,7 +198,11 @@ def role_defaults(role: Path) -> dict[str, Any]:
 @lru_cache(maxsize=128)
 def _load_variables(path: Path, _mtime_ns: int) -> dict[str, Any]:
     """Parsed once for all machines, and anew when the file was changed."""
-    return yaml.safe_load(path.read_text("utf-8")) or {}
+    return _load(path)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    return yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader) or {}
 
 
 def desired_state(role: Path, variables: Mapping[str, Any], resolver: Resolver) -> DesiredState:
@@ -244,6 +248,11 @@ def desired_state(role: Path, variables: Mapping[str, Any], resolver: Resolver) 
     )
 
 
+def _to_yaml(value: Any) -> str:
+    text: str = yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False, default_flow_style=False)
+    return text
+
+
 class _Text:
     """Renders the short strings of one entry, with ``item`` where it loops."""
 
@@ -274,7 +283,7 @@ def _environment(templates: Path) -> jinja2.Environment:
     )
     environment.filters.update(
         to_json=lambda value, **kw: json.dumps(value, sort_keys=True, **kw),
-        to_yaml=lambda value: yaml.safe_dump(value, sort_keys=False, default_flow_style=False),
+        to_yaml=_to_yaml,
         to_toml=tomli_w.dumps,
         b64encode=lambda value: base64.b64encode(value.encode()).decode(),
     )

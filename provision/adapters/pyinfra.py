@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Thread
 from types import TracebackType
@@ -28,19 +25,14 @@ from provision.site import SecretRef, Site
 READ_SECONDS = 60.0
 """How long one machine may take to answer once it is connected."""
 
-_ENVIRONMENT = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "SSH_AUTH_SOCK", "TZ", "USER")
-"""All that the worker inherits: what SSH needs to find keys and agent."""
-
-WORKER = Path(__file__).with_name("pyinfra_worker.py")
-
 Reply = dict[str, Any]
 
 
 class PyinfraMachines:
     """The machines of a site.
 
-    The worker starts with the object, in the background; connections open with
-    the first request and stay open until :meth:`close`. Any thread may use it.
+    Connections open with the first request and stay open until :meth:`close`. Any
+    thread may use it.
 
     Parameters
     ----------
@@ -48,23 +40,24 @@ class PyinfraMachines:
         The site.
     connections
         How its machines are reached.
+    worker
+        The process that talks to them, which :func:`~provision.worker.start_worker`
+        made; it ends with this object.
     sudo_password
         Reveals the secret that ``connection.sudo_password`` refers to; called once
         a machine that has one, before the first request.
     ask
         Asks about an unknown host key; without it, unknown keys are refused.
-    worker
-        The worker's script.
     """
 
     def __init__(
         self,
         site: Site,
         connections: Connections,
+        worker: subprocess.Popen[bytes],
         *,
         sudo_password: Callable[[SecretRef], str] | None = None,
         ask: Ask | None = None,
-        worker: Path = WORKER,
     ) -> None:
         self.site = site
         self.connections = connections
@@ -78,7 +71,7 @@ class PyinfraMachines:
         self._refused: set[str] = set()
         self._with_password: set[str] | None = None
         self._ended = False
-        self._process = _start(worker)
+        self._process = worker
         self._requests, self._replies = _pipes(self._process)
         self._listener = Thread(target=self._listen, name="pyinfra replies", daemon=True)
         self._listener.start()
@@ -253,18 +246,3 @@ def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
 
 
 _GONE: Reply = {"error": {"kind": Kind.WORKER, "text": "it ended"}}
-
-
-def _start(script: Path) -> subprocess.Popen[bytes]:
-    """Start the worker; it ends when our end of its input closes, however we die.
-
-    It is a session of its own, so that Ctrl-C at the terminal reaches only us.
-    """
-    return subprocess.Popen(
-        # -P: the folder of the script holds a pyinfra.py of ours.
-        [sys.executable, "-P", str(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-        start_new_session=True,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from provision.app import SITE_MARKER, Application
 from provision.engine import Engine, Interrupt, Outcome
@@ -26,11 +27,12 @@ def make_plan(app: Application, only: Iterable[str] = ()) -> tuple[Plan, Facts]:
         Names of phases to judge; all without any.
     """
     phases = select(app.phases, only)
+    context = app.context()
     facts = app.observe(
-        app.context(), phases, app.site.hosts, extra=Query(texts=frozenset({SITE_MARKER}))
+        context, phases, app.site.hosts, extra=Query(texts=frozenset({SITE_MARKER}))
     )
     app.refuse_foreign_cluster(facts)
-    return Plan.of(app.context(), phases, facts), facts
+    return Plan.of(context, phases, facts), facts
 
 
 def bring_up(
@@ -51,11 +53,15 @@ def bring_up(
     phases = select(app.phases, only)
     with local_lock(app.state, str(holder())), recorded(app, reporter, "up") as recording:
         emit = recording.emit
-        plan, facts = make_plan(app, only)
-        emit(Event("plan", data=plan.as_dict()))
-        refuse_blocked(plan)
-        if not plan.changes:
-            return _engine(app, phases, emit, interrupt).settle(plan)
+        engine = _engine(app, phases, emit, interrupt)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # Mostly nothing is to be done, and then this is all that is left to know.
+            looking = pool.submit(engine.unsettled)
+            plan, facts = make_plan(app, only)
+            emit(Event("plan", data=plan.as_dict()))
+            refuse_blocked(plan)
+            if not plan.changes:
+                return engine.settle(plan, looking.result())
         with app.machines.lock(holder(recording.run)) as lock:
             plan, facts = make_plan(app, only)
             refuse_blocked(plan)

@@ -192,5 +192,16 @@ class Lab:
         return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def vagrant_up(lab: Lab, *names: str) -> None:
+    """Make machines of the lab that are not there."""
+    subprocess.run(
+        ["vagrant", "up", *names],
+        cwd=ROOT,
+        env={**os.environ, "PROVISION_SITE_FILE": str(lab.site_file)},
+        check=True,
+        timeout=300,
+    )
+
+
 def _quote(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"

@@ -22,6 +22,7 @@ from provision.errors import LockedError
 from provision.facts import MachineFacts, Query
 from provision.observe import Holder
 from provision.site import SecretRef
+from provision.worker import start_worker
 
 if TYPE_CHECKING:
     from tests.lab.machines import Lab, Machine
@@ -39,7 +40,7 @@ def reading(lab: Lab, folder: Path, **connection: Any) -> Iterator[PyinfraMachin
     changes = {**connection, "sudo_password": password}
     changed = site.model_copy(update={"connection": site.connection.model_copy(update=changes)})
     with PyinfraMachines(
-        changed, Connections(changed, folder), sudo_password=lambda _: LAST_WORDS
+        changed, Connections(changed, folder), start_worker(), sudo_password=lambda _: LAST_WORDS
     ) as machines:
         yield machines
 

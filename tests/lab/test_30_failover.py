@@ -7,6 +7,8 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -19,20 +21,35 @@ if TYPE_CHECKING:
 def test_the_endpoints_holder_dies(
     lab: Lab, workload: Workload, report: Callable[[str], None]
 ) -> None:
-    holder = _holder(lab)
-    others = [name for name in lab.machines if name != holder.name]
-    lab.control_plane.sort(key=holder.name.__eq__)
-    holder.kill()
+    _dies_and_comes_back(lab, workload, report, _holder(lab))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["n1", "n2", "n3"])
+def test_any_control_plane_machine_dies(
+    lab: Lab, workload: Workload, report: Callable[[str], None], name: str
+) -> None:
+    _dies_and_comes_back(lab, workload, report, lab.machines[name])
+
+
+def _dies_and_comes_back(
+    lab: Lab, workload: Workload, report: Callable[[str], None], victim: Machine
+) -> None:
+    held = victim == _holder(lab)
+    others = [name for name in lab.machines if name != victim.name]
+    lab.control_plane.sort(key=victim.name.__eq__)
+    victim.kill()
     took = wait_until("the API answers at the endpoint", lambda: _answers(lab), seconds=30)
-    report(f"API back {took:.1f} s after {holder.name}, which held the endpoint, was killed")
+    part = "held the endpoint" if held else "did not hold the endpoint"
+    report(f"API back {took:.1f} s after {victim.name}, which {part}, was killed")
     assert took < 10
     wait_until(
         "workloads answer", lambda: workload.ask(others[0], others[1]) == others[1], seconds=60
     )
 
-    holder.start()
+    victim.start()
     took = wait_until("status says healthy", lambda: lab.provision("status"), seconds=240)
-    report(f"status says healthy {took:.1f} s after {holder.name} was switched on")
+    report(f"status says healthy {took:.1f} s after {victim.name} was switched on")
     lab.provision("plan", expect=0)
 
 

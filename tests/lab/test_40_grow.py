@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import yaml
 
-from tests.lab.machines import ROOT, Lab
+from tests.lab.machines import Lab, vagrant_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,13 +17,7 @@ NEW = "n4"
 
 def test_a_fourth_machine_is_the_only_one_touched(lab: Lab, tmp_path: Path) -> None:
     grown = _grown(lab, tmp_path)
-    subprocess.run(
-        ["vagrant", "up", NEW],
-        cwd=ROOT,
-        env={**os.environ, "PROVISION_SITE_FILE": str(grown.site_file)},
-        check=True,
-        timeout=300,
-    )
+    vagrant_up(grown, NEW)
     try:
         grown.provision("up")
         touched = {

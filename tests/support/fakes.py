@@ -111,6 +111,9 @@ class FakeSite:
                     changed[host] = 1
         return EffectResult(changed, failed)
 
+    def holds(self, gate: GateSpec) -> bool:
+        return gate.condition not in self.gates_closed
+
     def wait(
         self, gate: GateSpec, report: Callable[[str], None], cancelled: Callable[[], bool]
     ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from provision.adapters.connection import Connections
 from provision.adapters.pyinfra import PyinfraMachines
 from provision.site import Site
+from provision.worker import start_worker
 from tests.support import local_worker
 
 # As a login user, whoever runs the tests.
@@ -103,7 +104,7 @@ def machines(home: Path, tmp_path: Path) -> Iterator[Make]:
             PyinfraMachines(
                 chosen,
                 Connections(chosen, tmp_path / "state"),
-                worker=Path(local_worker.__file__),
+                start_worker(Path(local_worker.__file__)),
                 **options,
             )
         )

@@ -249,6 +249,15 @@ def test_a_cut_download_is_resumed_by_the_next_run(
     assert not (cache / "upstream").exists()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell that starts us in the background lets us ignore the signal, and Python keeps that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_stalled_reads_at_once(
     publisher: Publisher, cache: Path, selection: Selection
 ) -> None:

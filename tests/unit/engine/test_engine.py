@@ -41,7 +41,9 @@ def run(
         emit=events.append,
         interrupt=interrupt or Interrupt(),
     )
-    return engine.up(plan, facts) if plan.changes else engine.settle(plan), events
+    if plan.changes:
+        return engine.up(plan, facts), events
+    return engine.settle(plan, engine.unsettled()), events
 
 
 def test_everything_becomes_true() -> None:
