@@ -29,6 +29,24 @@ def differing_fields(live: Any, wanted: Any, most: int = 8) -> list[str]:
     return found
 
 
+def within(wanted: Any, live: Any) -> bool:
+    """Whether everything that ``wanted`` says is so in ``live``, in the same words.
+
+    False does not yet mean that it is not so: the API server has words of its own,
+    such as ``100m`` for ``0.1``.
+    """
+    if isinstance(wanted, Mapping):
+        return isinstance(live, Mapping) and all(
+            within(value, live[key]) if key in live else value is None
+            for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(live, list) and len(wanted) == len(live) and all(map(within, wanted, live))
+        )
+    return bool(wanted == live)
+
+
 def _differences(live: Any, wanted: Any, path: str) -> Iterator[str]:
     if path in IGNORED:
         return

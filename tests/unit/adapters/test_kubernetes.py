@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from provision.adapters.kubernetes import ClusterReader
+from provision.manifests import stamped
 from provision.privatefiles import write_private
 from provision.secrets import SecretStore
 from tests.support.kubeserver import FakeCluster, serving, write_kubeconfig
@@ -60,6 +61,25 @@ def test_how_objects_stand_against_their_manifests(cluster: FakeCluster, tmp_pat
     assert not objects["ConfigMap kube-system/absent"].exists
     assert not objects["Thing x"].exists
     assert repr(cluster.objects) == before
+
+
+def test_what_was_applied_and_still_stands_needs_no_second_question(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    below = "/api/v1/namespaces/kube-system/configmaps"
+    untouched, damaged = config_map("untouched", a="1", b="2"), config_map("damaged", a="1", b="2")
+    for wanted in (untouched, damaged):
+        path = f"{below}/{wanted['metadata']['name']}"
+        # Asking the server would come to an end here.
+        cluster.refused.add(path)
+        cluster.objects[path] = {**stamped(wanted), "data": {**wanted["data"], "more": "3"}}
+    cluster.objects[f"{below}/damaged"]["data"].pop("b")
+    changed = config_map("untouched", a="1")
+    reader = ClusterReader(SecretStore(tmp_path))
+    states = [next(iter(reader.read([item]).objects.values())) for item in (untouched, damaged)]
+    assert [bool(state.differences) for state in states] == [False, True]
+    # What the manifest does not say any more, only the server knows to take away.
+    assert reader.read([changed]).objects["ConfigMap kube-system/untouched"].differences
 
 
 def test_what_the_server_refuses_is_a_difference(cluster: FakeCluster, tmp_path: Path) -> None:
