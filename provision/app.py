@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from subprocess import Popen
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from provision.adapters.kubernetes import ClusterReader
     from provision.bundle import Bundle
     from provision.engine import GateKeeper
+    from provision.proof import Cluster, Ground
 
 SITE_FILE = "site.yaml"
 SITE_MARKER = "/var/lib/provision/site"
@@ -180,6 +182,22 @@ class Application:
         from provision.adapters.kubernetes import ClusterReader
 
         return ClusterReader(self.secrets)
+
+    def look_over(self) -> Cluster:
+        """The cluster as it stands, cleared of what proofs of killed runs left behind."""
+        from provision.adapters.proving import sweep
+
+        api = self.cluster.connect()
+        sweep(api, datetime.now(UTC))
+        return api
+
+    @contextmanager
+    def ground(self, about: str) -> Iterator[Ground]:
+        """A namespace in the cluster to try something out in, gone at the end of the block."""
+        from provision.adapters.proving import proving_ground
+
+        with proving_ground(self.cluster.connect(), self.context(), about) as ground:
+            yield ground
 
     def context(self) -> Context:
         """What decisions rest on besides facts."""

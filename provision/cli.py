@@ -110,6 +110,9 @@ def plan(site: SiteOption = None, only: OnlyOption = None, as_json: JsonOption =
 def up(
     site: SiteOption = None,
     only: OnlyOption = None,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Prove at the end what users need.")
+    ] = True,
     plain: PlainOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -123,13 +126,30 @@ def up(
     with working_on(site) as application:
         names = [phase.name for phase in application.phases]
         with _Stoppable(interrupt), reporter(reporter_kind(as_json, plain), names) as shown:
-            outcome = bring_up(application, shown, interrupt, only or [])
+            outcome = bring_up(application, shown, interrupt, only or [], verify=verify)
         text, code = end_report(application, outcome)
     if not as_json:
         typer.echo(runnable(text, site))
     if outcome.error is not None:
         raise outcome.error
     raise typer.Exit(code)
+
+
+@app.command(epilog="Example: provision verify --site inventory/lab")
+def verify(
+    site: SiteOption = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="PROOF", help="Only this proof; repeatable."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Try out what users of the cluster will need, with objects that are removed again."""
+    from provision.verbs.verify import render, verify_site
+
+    found = verify_site(application_of(site), only or [])
+    show(found.as_dict(), as_json, lambda: render(found))
+    raise typer.Exit(ExitCode.OK if found.proven else ExitCode.UNHEALTHY)
 
 
 @app.command(epilog="Example: provision status --site inventory/lab")

@@ -67,7 +67,8 @@ def confirm_host_key(key: UnknownHostKey) -> bool:
 
 
 SITE_COMMAND = re.compile(
-    r"\bprovision (check|plan|up|status|reset|inventory|runs( show)?|secrets \w+)(?! --site)\b"
+    r"\bprovision (check|plan|up|status|verify|reset|inventory|runs( show)?|secrets \w+)"
+    r"(?! --site)\b"
 )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 10.0
+EXEC_SECONDS = 10
 CONNECTIONS = 16
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 FIELD_MANAGER = "provision"
@@ -77,6 +78,15 @@ class Resource:
         """Path of one object."""
         below = f"/namespaces/{quote(namespace or 'default')}" if self.namespaced else ""
         return f"{self.path}{below}/{self.plural}/{quote(name)}"
+
+
+@dataclass(frozen=True)
+class Executed:
+    """How a command in a pod ended."""
+
+    code: int
+    printed: str
+    complained: str
 
 
 class KubernetesApi:
@@ -142,6 +152,58 @@ class KubernetesApi:
                 found=text[:80].decode(errors="replace"),
             ) from error
 
+    def execute(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        seconds: float = EXEC_SECONDS,
+    ) -> Executed:
+        """Run a command in a container of a pod.
+
+        Raises
+        ------
+        UnreachableError
+            The API or the machine's kubelet does not let it through, or it takes too long.
+        """
+        from kubernetes.client import ApiClient, CoreV1Api
+        from kubernetes.client.exceptions import ApiException
+        from kubernetes.stream import stream
+
+        try:
+            # A client of its own: while it runs a command it can do nothing else.
+            with ApiClient(self.client.configuration) as client:
+                answer = stream(
+                    CoreV1Api(client).connect_get_namespaced_pod_exec,
+                    pod,
+                    namespace,
+                    command=list(command),
+                    container=container,
+                    stdout=True,
+                    stderr=True,
+                    _preload_content=False,
+                )
+                answer.run_forever(timeout=seconds)
+                printed = str(answer.read_stdout(timeout=1) or "")
+                complained = str(answer.read_stderr(timeout=1) or "")
+                code = answer.returncode
+        except (ApiException, OSError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise UnreachableError(
+                f"a command cannot be run in the pod {pod}", found=str(reason)
+            ) from error
+        except (KeyError, TypeError, ValueError) as error:
+            # The package reads the exit code from a closing word that never came.
+            raise UnreachableError(
+                f"a command in the pod {pod} was cut off", found=complained or "no exit code"
+            ) from error
+        if code is None:
+            raise UnreachableError(
+                f"a command in the pod {pod} takes too long", wanted=f"{seconds:.0f} s at most"
+            )
+        return Executed(code, printed, complained)
+
     def get(self, path: str) -> Any:
         """The answer to a reading request.
 
@@ -163,6 +225,11 @@ class KubernetesApi:
         """The items of a list; raises as :meth:`get` does."""
         items: Sequence[Mapping[str, Any]] = self.get(path)["items"]
         return items
+
+    def all(self, api_version: str, kind: str) -> Sequence[Mapping[str, Any]]:
+        """Every object of a kind; none where the kind is unknown; raises as :meth:`get` does."""
+        resource = self.resources().get((api_version, kind))
+        return [] if resource is None else self.items(f"{resource.path}/{resource.plural}")
 
     def resources(self) -> dict[tuple[str, str], Resource]:
         """What is served, by apiVersion and kind; two requests, whatever there is."""
@@ -197,5 +264,9 @@ def _reason(error: BaseException) -> str:
     """The innermost cause, which says most."""
     while isinstance(reason := getattr(error, "reason", None), BaseException):
         error = reason
+    reason = getattr(error, "reason", None)
+    if isinstance(reason, str) and reason.strip():
+        # The package's own words stand on several lines, the last of which says most.
+        return reason.strip().splitlines()[-1]
     text = str(error.args[-1]) if error.args else str(error)
     return text.rpartition(": ")[2] if "Connection object at" in text else text

@@ -42,7 +42,6 @@ ETCDCTL = (
     "--command-timeout=4s",
     "--write-out=json",
 )
-EXEC_SECONDS = 10
 Phrases = Iterator[str]
 
 
@@ -76,7 +75,7 @@ class ClusterReader:
         ``ClusterFacts.objects`` is keyed by :func:`provision.manifests.key`.
         """
         try:
-            api = self._connect()
+            api = self.connect()
             with ThreadPoolExecutor(CONNECTIONS) as pool:
                 version = pool.submit(api.get, "/version")
                 nodes = pool.submit(api.items, "/api/v1/nodes")
@@ -103,7 +102,7 @@ class ClusterReader:
         UnreachableError
             No member answers.
         """
-        api = self._connect()
+        api = self.connect()
         pods = api.items("/api/v1/namespaces/kube-system/pods?labelSelector=component%3Detcd")
         said = ["no pod of etcd runs"]
         for pod in pods:
@@ -112,13 +111,18 @@ class ClusterReader:
                 said.append(f"{name} is not ready")
                 continue
             try:
-                listed = json.loads(self._run_in_pod(name, (*ETCDCTL, "member", "list")))
-                health = self._run_in_pod(name, (*ETCDCTL, "endpoint", "health", "--cluster"))
+                listed = json.loads(self._in_etcd(name, "member", "list"))
+                health = self._in_etcd(name, "endpoint", "health", "--cluster")
             except (UnreachableError, ValueError) as error:
                 said.append(f"{name}: {error}")
                 continue
             return _etcd_members(listed, json.loads(health or "[]"))
         raise UnreachableError("etcd does not answer", found="; ".join(said[1:] or said))
+
+    def _in_etcd(self, pod: str, *arguments: str) -> str:
+        """What ``etcdctl`` prints; it exits with an error where a member is not healthy."""
+        command = (*ETCDCTL, *arguments)
+        return self.connect().execute("kube-system", pod, "etcd", command).printed
 
     def conditions(self) -> Mapping[str, Condition]:
         """What can be waited for in a cluster, by name, for :class:`provision.gates.Gates`.
@@ -146,7 +150,14 @@ class ClusterReader:
         }
         return {name: partial(_judge, judge) for name, judge in judges.items()}
 
-    def _connect(self) -> KubernetesApi:
+    def connect(self) -> KubernetesApi:
+        """The API with the administrator's certificate.
+
+        Raises
+        ------
+        SecretsError
+            The cluster's secrets have not been made yet.
+        """
         if self._api is None:
             self._api = KubernetesApi(Credentials.of(self.secrets.path))
         return self._api
@@ -159,13 +170,13 @@ class ClusterReader:
         UnreachableError
             The API does not answer, or refuses.
         """
-        return self._connect().items(f"/api/v1/namespaces/{namespace}/pods")
+        return self.connect().items(f"/api/v1/namespaces/{namespace}/pods")
 
     def _nodes(self) -> Sequence[Mapping[str, Any]]:
-        return self._connect().items("/api/v1/nodes")
+        return self.connect().items("/api/v1/nodes")
 
     def _api_problems(self, _: Mapping[str, Any]) -> Phrases:
-        self._connect().get("/version")
+        self.connect().get("/version")
         yield from ()
 
     def _static_pod_problems(self, given: Mapping[str, Any]) -> Phrases:
@@ -177,44 +188,11 @@ class ClusterReader:
         for workload in given["workloads"]:
             plural = f"{workload['kind'].lower()}s"
             path = f"/apis/apps/v1/namespaces/{workload['namespace']}/{plural}/{workload['name']}"
-            status, found = self._connect().request("GET", path)
+            status, found = self.connect().request("GET", path)
             if status == 200:
                 yield from conditions.rollout_problems(found)
             else:
                 yield f"{workload['kind']} {workload['name']}: {message(found)}"
-
-    def _run_in_pod(self, pod: str, command: Sequence[str]) -> str:
-        """What ``command`` prints in a pod of kube-system.
-
-        Raises
-        ------
-        UnreachableError
-            The API or the machine's kubelet does not let it through.
-        """
-        from kubernetes.client import ApiClient, CoreV1Api
-        from kubernetes.client.exceptions import ApiException
-        from kubernetes.stream import stream
-
-        try:
-            # A client of its own: while it runs a command it can do nothing else.
-            with ApiClient(self._connect().client.configuration) as client:
-                answer = stream(
-                    CoreV1Api(client).connect_get_namespaced_pod_exec,
-                    pod,
-                    "kube-system",
-                    command=list(command),
-                    container="etcd",
-                    stdout=True,
-                    stderr=False,
-                    _preload_content=False,
-                )
-                answer.run_forever(timeout=EXEC_SECONDS)
-                return str(answer.read_stdout(timeout=1) or "")
-        except (ApiException, OSError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise UnreachableError(
-                f"a command cannot be run in the pod {pod}", found=str(reason)
-            ) from error
 
 
 def _judge(

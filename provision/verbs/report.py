@@ -25,7 +25,8 @@ def end_report(app: Application, outcome: Outcome) -> tuple[str, int]:
         )
         lines.append(f"kubectl: export KUBECONFIG={app.secrets.path / 'kubeconfig'}")
         return "\n".join(lines), ExitCode.OK
-    lines.append("next: provision up; what it would do: provision plan")
+    if outcome.error is None:
+        lines.append("next: provision up; what it would do: provision plan")
     code = ExitCode.INTERRUPTED if outcome.stopped == STOPPED else ExitCode.FAILED
     return "\n".join(lines), code
 

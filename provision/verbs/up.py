@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 
 from provision.app import SITE_MARKER, Application
 from provision.engine import Engine, Interrupt, Outcome
-from provision.errors import FindingsError
+from provision.errors import FindingsError, OperatorError
 from provision.events import Emit, Event
 from provision.facts import Facts, Query
 from provision.locallock import local_lock
@@ -16,6 +17,7 @@ from provision.plan import Plan, select
 from provision.report import Reporter
 from provision.verbs.check import check_site
 from provision.verbs.record import holder, recorded
+from provision.verbs.verify import Verdict, verify_site
 
 
 def make_plan(app: Application, only: Iterable[str] = ()) -> tuple[Plan, Facts]:
@@ -40,8 +42,10 @@ def bring_up(
     reporter: Reporter,
     interrupt: Interrupt,
     only: Iterable[str] = (),
+    *,
+    verify: bool = True,
 ) -> Outcome:
-    """Make the site true.
+    """Make the site true, and where anything was changed prove what it promises.
 
     Raises
     ------
@@ -67,7 +71,19 @@ def bring_up(
             refuse_blocked(plan)
             refuse_unfit(app, plan)
             app.ansible().clear()
-            return _engine(app, phases, emit, interrupt, lock.keep).up(plan, facts)
+            outcome = _engine(app, phases, emit, interrupt, lock.keep).up(plan, facts)
+            if not (verify and outcome.changed and outcome.complete):
+                return outcome
+            emit(Event("notice", text="verifying with throw-away objects"))
+            return replace(outcome, error=_verify(app, emit))
+
+
+def _verify(app: Application, emit: Emit) -> OperatorError | None:
+    def tell(verdict: Verdict) -> Verdict:
+        emit(Event("notice", text=verdict.row(), data={"verdict": asdict(verdict)}))
+        return verdict
+
+    return verify_site(app, tell=tell).failure()
 
 
 def _engine(

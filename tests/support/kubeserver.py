@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 KINDS = {
     ("", "v1"): {
+        "Namespace": ("namespaces", False),
         "Node": ("nodes", False),
         "ConfigMap": ("configmaps", True),
         "Secret": ("secrets", True),
@@ -53,6 +54,11 @@ class FakeCluster:
             return 200, {"items": list(_groups(core=path == "/api"))}
         if method == "PATCH":
             return self._apply(path, json.loads(body), parse_qs(parts.query))
+        if method == "DELETE":
+            gone = [name for name in self.objects if f"{name}/".startswith(f"{path}/")]
+            for name in gone:
+                del self.objects[name]
+            return (200, {}) if gone else (404, {"message": f"{path} not found"})
         if path in self.objects:
             return 200, self.objects[path]
         below = [item for name, item in self.objects.items() if name.rpartition("/")[0] == path]
@@ -63,11 +69,12 @@ class FakeCluster:
     def _apply(
         self, path: str, wanted: dict[str, Any], query: Mapping[str, list[str]]
     ) -> tuple[int, Any]:
-        assert query["fieldManager"] == ["provision"]
-        assert query["dryRun"] == ["All"]
         if path in self.refused:
             return 422, {"message": "spec.x: Required value"}
-        return 200, _merged(self.objects[path], wanted)
+        merged = _merged(self.objects.get(path, {}), wanted)
+        if "dryRun" not in query:
+            self.objects[path] = merged
+        return 200, merged
 
 
 def _merged(live: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,7 +119,7 @@ def serving(cluster: FakeCluster) -> Iterator[FakeCluster]:
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_PATCH = _handle  # noqa: N815 - the names that http.server calls
+        do_GET = do_PATCH = do_DELETE = _handle  # noqa: N815 - the names that http.server calls
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as inherited
             pass

@@ -69,7 +69,17 @@ def test_commands_that_pages_name_exist(page: Path) -> None:
             "new": ("component",),
         }.items()
     }
-    plain_verbs = {"init", "schema", "check", "plan", "up", "status", "reset", "inventory"}
+    plain_verbs = {
+        "init",
+        "schema",
+        "check",
+        "plan",
+        "up",
+        "status",
+        "verify",
+        "reset",
+        "inventory",
+    }
     for verb, action in verbs:
         assert verb in plain_verbs | set(known), f"provision {verb}"
         if verb in known and action:

@@ -1,0 +1,155 @@
+"""The ground on which proofs try things out: a namespace of its own in a real cluster."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from provision.adapters.kubeapi import KubernetesApi, message
+from provision.errors import UnreachableError
+from provision.gates import INTERVAL
+from provision.phase import Context, Manifest
+from provision.proof import NotProvenError, Object
+
+FIELD_MANAGER = "provision-verify"
+LABEL = "provision/verify"
+GONE_SECONDS = 120
+RUN_SECONDS = 20
+API_SECONDS = 30
+LEFT_BEHIND_SECONDS = 3600
+NAMESPACE = {"apiVersion": "v1", "kind": "Namespace"}
+
+
+class ClusterGround:
+    """One namespace for one proof.
+
+    Parameters
+    ----------
+    api
+        The cluster's API with the administrator's rights.
+    context
+        The site and its bundle.
+    namespace
+        Its name; nothing else may have it.
+    """
+
+    def __init__(self, api: KubernetesApi, context: Context, namespace: str) -> None:
+        self.api = api
+        self.site_context = context
+        self.namespace = namespace
+
+    def apply(self, *objects: Manifest) -> None:
+        """Make objects; those without a namespace are made in ours."""
+        for manifest in objects:
+            query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+            headers = {"Content-Type": "application/apply-patch+yaml"}
+            status, answer = self._request(
+                "PATCH", self._path(manifest), body=manifest, query=query, headers=headers
+            )
+            if status not in (200, 201):
+                raise NotProvenError(
+                    f"the cluster refuses the {_named(manifest)}", found=message(answer)
+                )
+
+    def delete(self, manifest: Manifest) -> None:
+        """Delete an object and wait until it is gone."""
+        path = self._path(manifest)
+        self._request("DELETE", path)
+        self.until(
+            f"the {_named(manifest)} to go",
+            lambda: "" if self._request("GET", path)[0] == 404 else "it is still there",
+            GONE_SECONDS,
+        )
+
+    def get(self, manifest: Manifest) -> Object:
+        """An object as it stands; empty where there is none."""
+        status, found = self._request("GET", self._path(manifest))
+        return found if status == 200 else {}
+
+    def until(self, what: str, look: Callable[[], str], seconds: float) -> None:
+        """Return once ``look()`` has nothing to object to.
+
+        Raises
+        ------
+        NotProvenError
+            It still had something when the time was over; the error tells the last of it.
+        """
+        deadline = time.monotonic() + seconds
+        while seen := look():
+            if time.monotonic() >= deadline:
+                raise NotProvenError(f"waited {seconds:.0f} s in vain for {what}", found=seen)
+            time.sleep(INTERVAL)
+
+    def run(self, pod: str, script: str) -> str:
+        """What a shell script prints in a pod of ours; it may take 20 seconds.
+
+        Raises
+        ------
+        NotProvenError
+            It cannot be run, or fails.
+        """
+        command = ("sh", "-c", script)
+        try:
+            ended = self.api.execute(self.namespace, pod, "probe", command, RUN_SECONDS)
+        except UnreachableError as error:
+            raise NotProvenError(error.what, found=error.found) from error
+        if ended.code != 0:
+            said = (ended.complained or ended.printed).strip()
+            raise NotProvenError(
+                f"a command in the pod {pod} failed", found=said or f"exit code {ended.code}"
+            )
+        return ended.printed
+
+    def _request(self, method: str, path: str, **details: Any) -> tuple[int, Any]:
+        """A request; an API server that is not there for a moment is waited for."""
+        answers: list[tuple[int, Any]] = []
+
+        def look() -> str:
+            try:
+                answers.append(self.api.request(method, path, **details))
+            except UnreachableError as error:
+                return error.found
+            return ""
+
+        self.until("the Kubernetes API", look, API_SECONDS)
+        return answers[0]
+
+    def _path(self, manifest: Manifest) -> str:
+        kind = (manifest["apiVersion"], manifest["kind"])
+        resource = self.api.resources().get(kind)
+        if resource is None:
+            raise NotProvenError(f"the cluster knows no {' '.join(kind)}")
+        metadata = manifest["metadata"]
+        return resource.url(metadata["name"], metadata.get("namespace") or self.namespace)
+
+
+@contextmanager
+def proving_ground(api: KubernetesApi, context: Context, about: str) -> Iterator[ClusterGround]:
+    """A namespace that is there within the block, and gone after it with all that is in it."""
+    ground = ClusterGround(api, context, f"provision-verify-{about}-{secrets.token_hex(3)}")
+    space: dict[str, Any] = {
+        **NAMESPACE,
+        "metadata": {"name": ground.namespace, "labels": {LABEL: about}},
+    }
+    try:
+        ground.apply(space)
+        yield ground
+    finally:
+        ground.delete(space)
+
+
+def sweep(api: KubernetesApi, now: datetime) -> None:
+    """Delete namespaces that a killed run left behind, an hour and more ago."""
+    for space in api.items(f"/api/v1/namespaces?labelSelector={quote(LABEL)}"):
+        made = datetime.fromisoformat(space["metadata"]["creationTimestamp"])
+        if now - made > timedelta(seconds=LEFT_BEHIND_SECONDS):
+            api.request("DELETE", f"/api/v1/namespaces/{space['metadata']['name']}")
+
+
+def _named(manifest: Manifest) -> str:
+    return f"{manifest['kind']} {manifest['metadata']['name']}"

@@ -1,0 +1,130 @@
+"""Pods and Services that proofs try things out with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from provision.conditions import pods_not_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from provision.phase import Context
+    from provision.proof import Ground
+
+IMAGE = "docker.io/library/busybox:"
+PORT = 8080
+START_SECONDS = 120
+PAGES = "/tmp/www"  # noqa: S108 - a folder in a throw-away pod
+SERVE = f'mkdir {PAGES}; echo "$NODE" > {PAGES}/index.html; exec httpd -f -p {PORT} -h {PAGES}'
+"""A web server whose only page is its machine's name."""
+
+ASK = (
+    "set -o pipefail; printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w {seconds} {address} {port}"
+    " | tail -n 1"
+)
+LOOK_UP = "nslookup {name} | sed -n 's/^Address: //p' | head -n 1"
+"""A static busybox knows names by its nslookup alone."""
+
+
+def image(context: Context) -> str:
+    """The bundle's small image with a shell."""
+    return next(name for name in context.bundle.images if name.startswith(IMAGE))
+
+
+def pod(
+    ground: Ground,
+    name: str,
+    command: str = SERVE,
+    *,
+    node: str | None = None,
+    volumes: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """A pod that runs a shell command.
+
+    Parameters
+    ----------
+    node
+        The machine that it must run on.
+    volumes
+        Names of claims by the path at which each is mounted.
+    """
+    claims = {f"claim-{number}": item for number, item in enumerate((volumes or {}).items())}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"probe": name}},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "tolerations": [{"operator": "Exists"}],
+            "nodeSelector": {"kubernetes.io/hostname": node} if node else {},
+            "containers": [
+                {
+                    "name": "probe",
+                    "image": image(ground.site_context),
+                    "command": ["sh", "-c", command],
+                    "env": [
+                        {
+                            "name": "NODE",
+                            "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}},
+                        }
+                    ],
+                    "volumeMounts": [
+                        {"name": claim, "mountPath": path} for claim, (path, _) in claims.items()
+                    ],
+                }
+            ],
+            "volumes": [
+                {"name": claim, "persistentVolumeClaim": {"claimName": claimed}}
+                for claim, (_, claimed) in claims.items()
+            ],
+        },
+    }
+
+
+def service(name: str, target: str, **spec: Any) -> dict[str, Any]:
+    """A Service whose only endpoint is the pod ``target``."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {
+            "selector": {"probe": target},
+            "ports": [{"port": 80, "targetPort": PORT}],
+            **spec,
+        },
+    }
+
+
+def start(ground: Ground, *pods: Mapping[str, Any]) -> None:
+    """Make pods and wait until they are ready.
+
+    Raises
+    ------
+    NotProvenError
+        They are not in time.
+    """
+    ground.apply(*pods)
+
+    def look() -> str:
+        return "; ".join(pods_not_ready(ground.get(item) or item for item in pods))
+
+    names = ", ".join(item["metadata"]["name"] for item in pods)
+    ground.until(f"the pods {names} to start", look, START_SECONDS)
+
+
+def ask(ground: Ground, client: str, name: str, *, seconds: int = 5) -> str:
+    """What a Service says to a pod that looks it up by name.
+
+    Raises
+    ------
+    NotProvenError
+        There is no such name, or nobody answers.
+    """
+    request = ASK.format(seconds=seconds, address="$address", port=80)
+    return ground.run(client, f"address=$({LOOK_UP.format(name=name)}); {request}").strip()
+
+
+def machines(context: Context) -> Sequence[str]:
+    """Names of the machines that pods may run on."""
+    return tuple(context.site.hosts)

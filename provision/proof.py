@@ -1,0 +1,107 @@
+"""A proof: one thing that users of a cluster need, tried out with throw-away objects.
+
+Proofs are discovered in ``provision/proofs``. Each gets a namespace of its own on
+the site's cluster, which is removed when it is over, whatever happened.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol
+
+from provision import proofs as proofs_package
+from provision.errors import ExitCode, OperatorError
+from provision.phase import Context, Manifest
+
+Object = Mapping[str, Any]
+
+
+class NotProvenError(OperatorError):
+    """What a proof tried did not work."""
+
+    exit_code = ExitCode.UNHEALTHY
+
+
+class Cluster(Protocol):
+    """A cluster to look at."""
+
+    def all(self, api_version: str, kind: str) -> Sequence[Object]:
+        """Every object of a kind; none where the kind is unknown."""
+
+
+class Ground(Protocol):
+    """A namespace of our own in the site's cluster."""
+
+    namespace: str
+    site_context: Context
+
+    def apply(self, *objects: Manifest) -> None:
+        """Make objects; those without a namespace are made in ours."""
+
+    def delete(self, manifest: Manifest) -> None:
+        """Delete an object and wait until it is gone."""
+
+    def get(self, manifest: Manifest) -> Object:
+        """An object as it stands; empty where there is none."""
+
+    def until(self, what: str, look: Callable[[], str], seconds: float) -> None:
+        """Return once ``look()`` has nothing to object to.
+
+        Raises
+        ------
+        NotProvenError
+            It still had something when the time was over; the error tells the last of it.
+        """
+
+    def run(self, pod: str, script: str) -> str:
+        """What a shell script prints in a pod of ours.
+
+        Raises
+        ------
+        NotProvenError
+            It cannot be run, or fails.
+        """
+
+
+class Proof(ABC):
+    """One thing to be proven. Subclasses are discovered in ``provision/proofs``."""
+
+    name: ClassVar[str]
+    """A noun phrase, as a row of the table shows it."""
+    component: ClassVar[str]
+    """The component that this is about; nothing is proven where the site does not have it."""
+
+    def cases(self, cluster: Cluster) -> Sequence[str]:
+        """Names of what is to be proven one by one, such as classes of storage."""
+        del cluster
+        return ("",)
+
+    @abstractmethod
+    def prove(self, ground: Ground, case: str) -> str:
+        """Try it; what was seen, in a few words.
+
+        Raises
+        ------
+        NotProvenError
+            It does not work.
+        """
+
+
+@lru_cache(maxsize=1)
+def discover_proofs() -> tuple[Proof, ...]:
+    """Every proof in ``provision/proofs``, by its module's name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(proofs_package.__path__))
+    modules = [importlib.import_module(f"{proofs_package.__name__}.{name}") for name in names]
+    return tuple(
+        value()
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Proof)
+        and value.__module__ == module.__name__
+        and "name" in vars(value)
+    )

@@ -1,0 +1,1 @@
+"""What ``provision verify`` proves, one module a subject."""
