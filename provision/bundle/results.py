@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from packageurl import PackageURL
 from pydantic import ValidationError
 
 from provision.bundle.catalog import Model, Sha256
@@ -39,6 +40,16 @@ class Ingredient(Model):
     version: str
     checksum: str = ""
     """``h1:`` checksum of a Go module."""
+
+    @property
+    def purl(self) -> str:
+        """The package URL, by which bills of materials name it."""
+        match self.kind:
+            case "go":
+                namespace, _, name = self.name.rpartition("/")
+                return str(PackageURL("golang", namespace or None, name, self.version))
+            case "deb":
+                return str(PackageURL("deb", "debian", self.name, self.version))
 
 
 class Result(Model):

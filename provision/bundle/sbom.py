@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from cyclonedx.model import (
     ExternalReference,
@@ -36,7 +36,9 @@ def bill_of_materials(selection: Selection, provided: Mapping[str, Provided]) ->
         bom_ref=BomRef("bundle"),
     )
     bom.metadata.component = root
-    known: dict[Ingredient, Component] = {}
+    known = _library(provided.values())
+    for library in known.values():
+        bom.components.add(library)
     tops = []
     for chosen in selection.components:
         top = Component(
@@ -59,7 +61,7 @@ def bill_of_materials(selection: Selection, provided: Mapping[str, Provided]) ->
         ]
         for part, ingredients in zip(parts, lists, strict=True):
             bom.components.add(part)
-            bom.register_dependency(part, _ingredients(bom, known, ingredients))
+            bom.register_dependency(part, [known[one.purl] for one in ingredients])
         bom.register_dependency(top, parts)
     bom.register_dependency(root, tops)
     document = json.loads(JsonV1Dot6(bom).output_as_string())
@@ -72,31 +74,29 @@ def bill_of_materials(selection: Selection, provided: Mapping[str, Provided]) ->
     return (json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n").encode()
 
 
-def _ingredients(
-    bom: Bom, known: dict[Ingredient, Component], ingredients: Iterable[Ingredient]
-) -> list[Component]:
-    found = []
-    for one in ingredients:
-        if one not in known:
-            known[one] = _ingredient(one)
-            bom.components.add(known[one])
-        found.append(known[one])
-    return found
+def _library(provided: Iterable[Provided]) -> dict[str, Component]:
+    """Each ingredient once, by its package URL.
+
+    A module that is built itself has no checksum in its own binary, and one in the
+    binaries of others.
+    """
+    found: dict[str, Ingredient] = {}
+    for made in provided:
+        parts: Sequence[ProvidedFile | ProvidedImage] = (*made.files, *made.images)
+        for item in parts:
+            for one in item.ingredients:
+                if one.checksum or one.purl not in found:
+                    found[one.purl] = one
+    return {purl: _ingredient(one) for purl, one in sorted(found.items())}
 
 
 def _ingredient(one: Ingredient) -> Component:
-    match one.kind:
-        case "go":
-            namespace, _, name = one.name.rpartition("/")
-            purl = PackageURL("golang", namespace or None, name, one.version)
-        case "deb":
-            purl = PackageURL("deb", "debian", one.name, one.version)
     return Component(
         name=one.name,
         version=one.version,
         type=ComponentType.LIBRARY,
-        purl=purl,
-        bom_ref=BomRef(str(purl)),
+        purl=PackageURL.from_string(one.purl),
+        bom_ref=BomRef(one.purl),
         properties=[Property(name="go:checksum", value=one.checksum)] if one.checksum else [],
     )
 

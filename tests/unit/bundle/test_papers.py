@@ -41,6 +41,20 @@ def test_the_bill_is_the_same_for_the_same_content(small: SmallBundle) -> None:
     assert again == (small.folder / SBOM).read_bytes()
 
 
+def test_a_module_is_listed_once_with_its_checksum_where_any_binary_knows_it(
+    small: SmallBundle,
+) -> None:
+    blank = INGREDIENT.model_copy(update={"checksum": ""})
+    name, made = next((name, made) for name, made in small.provided.items() if made.files)
+    first, *others = made.files
+    files = [first.model_copy(update={"ingredients": (blank,)}), *others]
+    provided = {**small.provided, name: made.model_copy(update={"files": tuple(files)})}
+    bills = [bill_of_materials(small.selection, provided) for _ in range(2)]
+    assert bills[0] == bills[1]
+    found = [one for one in json.loads(bills[0])["components"] if one["name"] == INGREDIENT.name]
+    assert [one["properties"][0]["value"] for one in found] == [INGREDIENT.checksum]
+
+
 def test_the_bill_follows_the_schema(small: SmallBundle) -> None:
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     assert validator.validate_str((small.folder / SBOM).read_text()) is None
