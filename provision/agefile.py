@@ -89,6 +89,15 @@ def decrypt_with_passphrase(content: bytes, passphrase: str, *, where: str) -> b
     try:
         decrypted: bytes = pyrage.passphrase.decrypt(content, passphrase)
     except pyrage.DecryptError as error:
+        if "work parameter" in str(error):
+            raise SecretsError(
+                "the passphrase cannot be tried on this machine now",
+                where=where,
+                found=str(error).splitlines()[-1],
+                why="age made it cost a second where it was encrypted, and refuses where it would"
+                " cost many times as much; a busy machine counts as a slow one",
+                fix="when the machine is less busy: provision secrets import FILE",
+            ) from error
         raise SecretsError(
             "the file cannot be decrypted",
             where=where,

@@ -1,6 +1,7 @@
 """Export and import of the store as age files."""
 
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -142,6 +143,17 @@ def test_a_passphrase_serves_as_well(
         import_secrets(elsewhere, path)
     import_secrets(elsewhere, path, ask=lambda: PASSPHRASE)
     assert contents(elsewhere) == contents(store)
+
+
+def test_a_passphrase_that_costs_too_much_here_is_not_called_wrong(
+    tmp_path: Path, store: SecretStore, elsewhere: SecretStore
+) -> None:
+    path = tmp_path / "lab.age"
+    export_secrets(store, path, passphrase=PASSPHRASE)
+    path.write_bytes(re.sub(rb"(-> scrypt \S+) \d+", rb"\1 30", path.read_bytes(), count=1))
+    with pytest.raises(SecretsError, match="cannot be tried on this machine now") as caught:
+        import_secrets(elsewhere, path, ask=lambda: PASSPHRASE)
+    assert caught.value.found.startswith("Decryption would take around")
 
 
 def test_without_recipients_nothing_is_written(tmp_path: Path, store: SecretStore) -> None:
