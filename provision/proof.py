@@ -48,6 +48,18 @@ class Ground(Protocol):
     def get(self, manifest: Manifest) -> Object:
         """An object as it stands; empty where there is none."""
 
+    def all(self, api_version: str, kind: str) -> Sequence[Object]:
+        """Every object of a kind in the whole cluster; none where the kind is unknown."""
+
+    def fetch(self, url: str) -> str:
+        """What is at ``url``, as the controller sees it, from outside the cluster.
+
+        Raises
+        ------
+        NotProvenError
+            Nobody answers.
+        """
+
     def until(self, what: str, look: Callable[[], str], seconds: float) -> None:
         """Return once ``look()`` has nothing to object to.
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+import requests
+
 from provision.adapters.kubeapi import KubernetesApi, message
-from provision.errors import UnreachableError
+from provision.errors import OperatorError, UnreachableError
 from provision.gates import INTERVAL
 from provision.phase import Context, Manifest
 from provision.proof import NotProvenError, Object
@@ -21,6 +23,7 @@ LABEL = "provision/verify"
 GONE_SECONDS = 120
 RUN_SECONDS = 20
 API_SECONDS = 30
+FETCH_SECONDS = 5
 LEFT_BEHIND_SECONDS = 3600
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace"}
 
@@ -71,6 +74,24 @@ class ClusterGround:
         status, found = self._request("GET", self._path(manifest))
         return found if status == 200 else {}
 
+    def all(self, api_version: str, kind: str) -> Sequence[Object]:
+        """Every object of a kind in the whole cluster; none where the kind is unknown."""
+        return self.api.all(api_version, kind)
+
+    def fetch(self, url: str) -> str:
+        """What is at ``url``, as the controller sees it, from outside the cluster.
+
+        Raises
+        ------
+        NotProvenError
+            Nobody answers.
+        """
+        try:
+            answer = requests.get(url, timeout=FETCH_SECONDS, proxies={"http": "", "https": ""})
+        except requests.exceptions.RequestException as error:
+            raise NotProvenError(f"{url} does not answer", found=str(error)) from error
+        return answer.text
+
     def until(self, what: str, look: Callable[[], str], seconds: float) -> None:
         """Return once ``look()`` has nothing to object to.
 
@@ -80,7 +101,7 @@ class ClusterGround:
             It still had something when the time was over; the error tells the last of it.
         """
         deadline = time.monotonic() + seconds
-        while seen := look():
+        while seen := _look(look):
             if time.monotonic() >= deadline:
                 raise NotProvenError(f"waited {seconds:.0f} s in vain for {what}", found=seen)
             time.sleep(INTERVAL)
@@ -110,10 +131,7 @@ class ClusterGround:
         answers: list[tuple[int, Any]] = []
 
         def look() -> str:
-            try:
-                answers.append(self.api.request(method, path, **details))
-            except UnreachableError as error:
-                return error.found
+            answers.append(self.api.request(method, path, **details))
             return ""
 
         self.until("the Kubernetes API", look, API_SECONDS)
@@ -141,6 +159,14 @@ def proving_ground(api: KubernetesApi, context: Context, about: str) -> Iterator
         yield ground
     finally:
         ground.delete(space)
+
+
+def _look(look: Callable[[], str]) -> str:
+    """What ``look`` objects to; where it cannot look, that."""
+    try:
+        return look()
+    except OperatorError as error:
+        return error.found or error.what
 
 
 def sweep(api: KubernetesApi, now: datetime) -> None:
