@@ -13,11 +13,13 @@ from provision.engine import Engine, Interrupt
 from provision.errors import OperatorError
 from provision.gates import Gates
 from provision.locallock import local_lock
-from provision.phase import Decision, GateSpec, Run, Skip
+from provision.phase import Blocked, Decision, GateSpec, Run, Skip
 from provision.plan import Plan, render, select
 from provision.privatefiles import write_error
 from provision.secrets import SecretStore
 from provision.secretsharing import export_secrets, import_secrets
+from provision.verbs.up import refuse_blocked
+from provision.verbs.verify import Verdict, Verification
 from tests.support.fakes import FakeSite, LabelPhase, make_site
 from tests.support.secrets import SPECS
 from tests.support.sites import SITE, load
@@ -72,6 +74,25 @@ def host_key(folder: Path) -> str:
         "file": "known_hosts",
     }
     return f"error: {explain(make_site(), 'n2', reply)}"
+
+
+def findings(folder: Path) -> str:
+    why = "n1 runs Kubernetes 1.35.4 and the site wants 1.36.3; there is no upgrade yet"
+    plan = Plan({"kubernetes": Blocked([why])}, {})
+    return said(lambda: refuse_blocked(plan))
+
+
+def unproven(folder: Path) -> str:
+    verdicts = (
+        Verdict("services by name", True, 4.1, "from each of 3 machines to the next"),
+        Verdict("volume local-path", False, 120.0, "waited 120 s in vain for the pods a to start"),
+    )
+
+    def fail() -> None:
+        if failure := Verification("lab", verdicts).failure():
+            raise failure
+
+    return said(fail)
 
 
 def bundle(folder: Path) -> str:
@@ -166,10 +187,12 @@ EXAMPLES: dict[str, Callable[[Path], str]] = {
     "password": password,
     "refused": refused,
     "host-key": host_key,
+    "findings": findings,
     "bundle": bundle,
     "locked": locked,
     "failed": failed,
     "deadline": deadline,
+    "unproven": unproven,
     "lost": lost,
     "open": open_to_others,
     "git": inside_git,
