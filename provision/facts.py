@@ -21,7 +21,8 @@ class Query:
     ``files`` are read as digest, mode and owner, ``texts`` also whole (small
     files without secrets), ``globs`` as lists of paths, ``ports`` as whether
     a TCP port is listened on, ``connect`` as whether ``address:port`` answers
-    a ping or a TCP connection. ``system`` asks for hardware, kernel, clock,
+    a ping or a TCP connection, ``names`` are questions to name servers
+    (``SERVER NAME TYPE``). ``system`` asks for hardware, kernel, clock,
     network, swap and so on, which ``check`` judges.
     """
 
@@ -33,6 +34,7 @@ class Query:
     modules: frozenset[str] = frozenset()
     packages: frozenset[str] = frozenset()
     connect: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
     system: bool = False
 
     def __or__(self, other: Query) -> Query:

@@ -20,6 +20,16 @@ class Opening:
     why: str
     """What listens there, in a word or two; stands beside the rule."""
     source: Literal["control_plane", "machines", "cluster", "any"]
-    on: Literal["control_plane", "all"] = "all"
-    """Machines that are opened."""
+    on: Literal["control_plane", "all"] | tuple[str, ...] = "all"
+    """Machines that are opened; by name where neither word fits."""
     protocol: Literal["tcp", "udp", "vrrp"] = "tcp"
+
+    def is_on(self, host: str, *, control_plane: bool) -> bool:
+        """Whether the machine ``host`` is opened."""
+        match self.on:
+            case "all":
+                return True
+            case "control_plane":
+                return control_plane
+            case names:
+                return host in names

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from provision.dns.offers import Forward, Name
 from provision.facts import Facts, Query, query_for
 from provision.openings import Opening
 from provision.paths import roles_path
@@ -194,6 +195,18 @@ class Phase(ABC):
 
     def openings(self, site: Site) -> Sequence[Opening]:
         """Ports that the component needs open in the machines' firewall."""
+        return ()
+
+    def names(self, site: Site) -> Sequence[Name]:
+        """Names in the site's zone that stand for addresses of the component."""
+        return ()
+
+    def api_names(self, site: Site) -> Sequence[str]:
+        """Names by which others reach the Kubernetes API; its certificate must hold them."""
+        return ()
+
+    def forwards(self, site: Site) -> Sequence[Forward]:
+        """Zones that cluster DNS has to ask other servers for."""
         return ()
 
     def common_variables(self, context: Context) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 _PACKAGES = ("provision", "provision.adapters", "provision.adapters.onmachine")
 _MODULES = (
     "provision.adapters.reader",
+    "provision.adapters.onmachine.dns",
     "provision.adapters.onmachine.hold",
     "provision.adapters.onmachine.kernel",
     "provision.adapters.onmachine.network",

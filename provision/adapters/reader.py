@@ -56,13 +56,18 @@ def answer(query: dict[str, Any], state: Path = STATE) -> dict[str, Any]:
         "modules": {name: module_loaded(name) for name in query["modules"]},
         "packages": _packages(query["packages"]),
         "connect": {},
+        "names": {},
         "system": {},
     }
-    # The parts that only a check needs are other files, so that a plain query stays quick.
+    # The parts that few queries need are other files, so that a plain query stays quick.
     if query["connect"]:
         from provision.adapters.onmachine.network import connect
 
         found["connect"] = connect(query["connect"])
+    if query["names"]:
+        from provision.adapters.onmachine.dns import ask
+
+        found["names"] = ask(query["names"])
     if query["system"]:
         from provision.adapters.onmachine.system import system
 

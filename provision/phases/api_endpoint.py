@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from provision.dns.offers import Name
 from provision.facts import Facts
 from provision.kubeadm.config import API_PORT
 from provision.kubeadm.endpoint import api_endpoint, joined
@@ -85,6 +86,10 @@ class ApiEndpointPhase(AnsiblePhase):
             Opening(str(settings.port), "Kubernetes API", "any", on="control_plane"),
             Opening("", "VRRP", "control_plane", on="control_plane", protocol="vrrp"),
         )
+
+    def names(self, site: Site) -> Sequence[Name]:
+        """``api``, wherever the API is reached."""
+        return (Name("api", (api_endpoint(site)[0],)),)
 
     def decide(self, context: Context, facts: Facts) -> Decision:
         """Run where a machine differs; one by one where the address may be in use already."""

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from provision import manifests
+from provision.dns.offers import Forward
 from provision.facts import Facts, Query
 from provision.kubeadm import config, paths, topology
+from provision.kubeadm.clusterdns import corefile
 from provision.kubeadm.endpoint import api_endpoint, joined
 from provision.openings import Opening
 from provision.phase import (
@@ -164,8 +166,8 @@ class KubernetesPhase(AnsiblePhase):
         )
 
     def objects(self, context: Context) -> Sequence[Manifest]:
-        """What lets machines join, and renew their certificates, without a token."""
-        return tuple(manifests.parse(self._objects()))
+        """What lets machines join, and renew certificates, without a token; and cluster DNS."""
+        return tuple(manifests.parse(self._objects(context)))
 
     def query(self, context: Context, host: str) -> Query:
         """The role's list, what kubeadm made, and the machine's stamp."""
@@ -188,7 +190,7 @@ class KubernetesPhase(AnsiblePhase):
             # What kubeadm is about to make need not be listed file by file.
             listed = reasons.get(name, []) if work.step == "keep" else []
             reasons[name] = [*work.reasons, *listed]
-        self._add_objects(reasons, machines, facts)
+        self._add_objects(context, reasons, machines, facts)
         ordered = {host: reasons[host] for host in self.hosts(context) if host in reasons}
         if ordered:
             variables = {
@@ -227,7 +229,7 @@ class KubernetesPhase(AnsiblePhase):
                 site=site.name,
                 version=settings.version,
                 endpoint=joined(address, port),
-                names=(str(address), "127.0.0.1", "localhost"),
+                names=(str(address), "127.0.0.1", "localhost", *_api_names(site)),
                 pods=",".join(map(str, site.network.pods)),
                 services=",".join(map(str, services)),
                 tags=config.image_tags(context.bundle.images),
@@ -241,6 +243,7 @@ class KubernetesPhase(AnsiblePhase):
                 settings.kubelet,
             ),
             "kubernetes_pod_security": settings.pod_security.model_dump(mode="json"),
+            "kubernetes_corefile": corefile(_forwards(site)),
         }
 
     def gates(self, context: Context, hosts: Sequence[str]) -> Sequence[GateSpec]:
@@ -284,6 +287,7 @@ class KubernetesPhase(AnsiblePhase):
 
     def _add_objects(
         self,
+        context: Context,
         reasons: dict[str, list[str]],
         machines: Sequence[topology.Machine],
         facts: Facts,
@@ -292,7 +296,7 @@ class KubernetesPhase(AnsiblePhase):
         members = [item.name for item in machines if item.control_plane and item.stamp]
         if not members or not facts.cluster.reachable:
             return
-        for manifest in manifests.parse(self._objects()):
+        for manifest in self.objects(context):
             name = manifests.key(manifest)
             state = facts.cluster.objects.get(name)
             if state is not None and not state.exists:
@@ -314,9 +318,23 @@ class KubernetesPhase(AnsiblePhase):
             ),
         }
 
-    def _objects(self) -> str:
-        template = self.role / "templates" / f"{paths.OBJECTS.lstrip('/')}.j2"
-        return template.read_text("utf-8")
+    def _objects(self, context: Context) -> str:
+        files = self.desired(context, context.site.control_plane[0]).files
+        return next(file.content or "" for file in files if file.path == paths.OBJECTS)
+
+
+def _api_names(site: Site) -> list[str]:
+    # Imported late: the list of phases imports this module.
+    from provision.plan import phases_of
+
+    return [name for phase in phases_of(site) for name in phase.api_names(site)]
+
+
+def _forwards(site: Site) -> list[Forward]:
+    # Imported late: the list of phases imports this module.
+    from provision.plan import phases_of
+
+    return [item for phase in phases_of(site) for item in phase.forwards(site)]
 
 
 def _cluster(facts: Facts) -> topology.Cluster:

@@ -196,7 +196,7 @@ def _openings(site: Site, host: str) -> Iterator[Opening]:
     control_plane = site.hosts[host].is_control_plane
     for phase in phases_of(site):
         for opening in phase.openings(site):
-            if opening.on == "all" or control_plane:
+            if opening.is_on(host, control_plane=control_plane):
                 yield replace(opening, why=f"{phase.name}: {opening.why}")
 
 

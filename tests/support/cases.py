@@ -52,6 +52,10 @@ SITE: Mapping[str, Any] = {
 }
 
 
+NO_NAME: Mapping[str, Any] = {"status": "NXDOMAIN", "values": [], "ttl": 0, "alias": ""}
+"""What a name server answers that does not know a name."""
+
+
 class EveryBundle:
     """A bundle that has every file; a file's digest follows from its name.
 
@@ -170,6 +174,7 @@ class Machine:
                 for name in self.query.units
             },
             "connect": dict.fromkeys(self.query.connect, True),
+            "names": dict.fromkeys(self.query.names, NO_NAME),
             "system": {},
         }
 

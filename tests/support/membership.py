@@ -13,14 +13,14 @@ from provision.errors import UnreachableError
 from provision.facts import ClusterFacts, Facts, MachineFacts, NodeFacts, ObjectState
 from provision.kubeadm import paths
 from provision.phase import Context, StoredFile
-from provision.phases.cilium import CiliumSettings
-from provision.phases.kubernetes import KubernetesPhase, KubernetesSettings
+from provision.phases.kubernetes import KubernetesPhase
+from provision.plan import discover, settings_models
 from provision.site import Site, load_site, site_model
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 VERSION = "1.36.3"
 CA = "c" * 64
-MODEL = site_model([KubernetesSettings, CiliumSettings])
+MODEL = site_model(settings_models(discover()))
 
 
 class Bundle:
@@ -126,7 +126,7 @@ def read_machine(context: Context, name: str, told: str | Mapping[str, Any]) -> 
     )
 
 
-def read_cluster(told: Mapping[str, Any] | str) -> ClusterFacts:
+def read_cluster(context: Context, told: Mapping[str, Any] | str) -> ClusterFacts:
     """The cluster's facts.
 
     ``told`` is ``down``, or a mapping of ``nodes`` (name to kubelet version, or a list of
@@ -137,8 +137,7 @@ def read_cluster(told: Mapping[str, Any] | str) -> ClusterFacts:
     nodes = told["nodes"]
     versions = nodes if isinstance(nodes, Mapping) else dict.fromkeys(nodes, VERSION)
     objects = {
-        manifests.key(item): ObjectState(exists=True)
-        for item in KubernetesPhase().objects(None)  # type: ignore[arg-type]
+        manifests.key(item): ObjectState(exists=True) for item in KubernetesPhase().objects(context)
     }
     objects.update({name: ObjectState(exists=False) for name in told.get("missing", ())})
     objects.update(
@@ -161,7 +160,7 @@ def read_all(
     """Facts of all machines and the cluster."""
     return Facts(
         {name: read_machine(context, name, told) for name, told in machines.items()},
-        read_cluster(cluster),
+        read_cluster(context, cluster),
     )
 
 

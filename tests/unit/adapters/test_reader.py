@@ -45,6 +45,7 @@ def test_an_empty_query_has_every_section() -> None:
         "modules": {},
         "packages": {},
         "connect": {},
+        "names": {},
         "system": {},
     }
 

@@ -14,6 +14,7 @@ from provision.ansible.plugins.module_utils.depot_content.store import Store
 from provision.ansible.plugins.module_utils.site_state.failure import WorkError
 from provision.depot_content import content_differences
 from provision.depot_tree import DepotTree
+from provision.facts import Query
 from tests.support.depot import DepotBundle, read, sha256
 
 SMALL, LARGE, EMPTY = b"a small blob", bytes(range(256)) * 40, b""
@@ -75,7 +76,7 @@ class Machine:
         return sent
 
 
-QUERY = (*("files", "texts", "globs", "units", "sysctls", "modules", "packages", "connect"),)
+QUERY = tuple(name for name in Query.__annotations__ if name != "system")
 
 
 @pytest.fixture
