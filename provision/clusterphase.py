@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from provision import manifests
 from provision.charts import ChartRenderer
+from provision.errors import BundleError
 from provision.facts import Facts, ObjectState
 from provision.paths import cache_path
 from provision.phase import (
@@ -62,6 +63,24 @@ class ClusterPhase(AnsiblePhase):
             kubernetes=context.bundle.versions["kubernetes"],
         )
         return list(rendered)
+
+    def version(self, context: Context, component: str) -> str:
+        """Version of one of the bundle's components.
+
+        Raises
+        ------
+        BundleError
+            The bundle has it not.
+        """
+        try:
+            return context.bundle.versions[component]
+        except KeyError as error:
+            raise BundleError(
+                f"the bundle has no {component}, which {self.name} is made of",
+                why="where the bundle comes from, not everything that is optional can be had",
+                fix=f"provision bundle build --source source; or take {self.name} out of the"
+                " site file",
+            ) from error
 
     def decide(self, context: Context, facts: Facts) -> Decision:
         """Run on machines that differ, and on one control-plane machine for the objects."""

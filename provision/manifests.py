@@ -15,6 +15,12 @@ STAMP = "provision/applied"
 """Annotation with the digest of the manifest that was applied."""
 
 
+def namespace(name: str, pod_security: str = "restricted") -> Manifest:
+    """A namespace whose pods may do what this level of Pod Security allows."""
+    labels = {"pod-security.kubernetes.io/enforce": pod_security}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
 def key(manifest: Manifest) -> str:
     """Name of an object among all objects: ``Kind name`` or ``Kind namespace/name``."""
     metadata = manifest["metadata"]

@@ -135,6 +135,9 @@ class GoBuild(Model):
     """Output by name: a folder of the module."""
     charts: Mapping[Name, str] = {}
     """Output by name: a folder of the module that is a Helm chart, packed."""
+    chart_files: Mapping[Name, Mapping[str, str]] = {}
+    """What the release process adds to a chart, by output: path in the chart, file of the
+    module. A ``Chart.yaml`` among them gets the module's version."""
     disk: int = Field(gt=0)
     """Free disk needed while building, in MiB (measured)."""
     memory: int = Field(gt=0)
@@ -211,6 +214,8 @@ class Component(Model):
     about: str
     home: str
     license: str
+    optional: bool = False
+    """A source that has no release of it leaves it out; sites that want it take the other."""
     downloads: Mapping[Name, str] = {}
     """Published files: URL by name."""
     files: tuple[FileSpec, ...] = ()
@@ -330,7 +335,10 @@ class Catalog(Model):
         return tuple(
             version
             for version in self.kubernetes_versions()
-            if all(_releases(one, version, architecture, source) for one in self.components)
+            if all(
+                one.optional or _releases(one, version, architecture, source)
+                for one in self.components
+            )
         )
 
     def select(
@@ -361,6 +369,8 @@ class Catalog(Model):
         chosen = []
         for component in self.components:
             releases = _releases(component, kubernetes, architecture, source)
+            if not releases and component.optional:
+                continue
             if not releases:
                 raise self._not_obtainable(component, kubernetes, architecture, source)
             newest = max(releases, key=lambda release: version_key(release.version))

@@ -30,6 +30,9 @@ GOMOD = Path(__file__).parent / "catalog" / "gomod"
 # Debug information is stripped anyway; not making it saves a tenth of the time and the cache.
 _COMPILE = ("-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false", "-mod=readonly")
 
+CHART = "Chart.yaml"
+"""File that says what a chart is."""
+
 Detail = Callable[[str], None]
 """Hears one short line on how far a step is."""
 
@@ -60,12 +63,13 @@ class GoWorkshop:
     def go_key(self, build: GoBuild, modules: Mapping[str, str]) -> str:
         """Digest of the recipe of a Go build."""
         lock = GOMOD / build.own_module
+        unused = set() if build.chart_files else {"chart_files"}
         return recipe_key(
             recipe=1,
             go=self.toolchain.version,
             architecture=self.architecture,
             build=build.model_dump(
-                mode="json", exclude={"disk", "memory", "minutes", "debian_needs"}
+                mode="json", exclude={"disk", "memory", "minutes", "debian_needs", *unused}
             ),
             checksum=_checksum(build, modules),
             flags=_COMPILE,
@@ -119,7 +123,7 @@ class GoWorkshop:
             blob = writer.blob
             outputs[name] = Output(sha256=blob.sha256, size=blob.size, kind="tree")
         for name, path in build.charts.items():
-            outputs[name] = self._chart(module / path)
+            outputs[name] = self._chart(module / path, module, build, build.chart_files.get(name))
         shutil.rmtree(work)
         return Result(outputs=outputs, ingredients=ingredients)
 
@@ -289,11 +293,20 @@ class GoWorkshop:
         blob = self.store.add_file(path)
         return Output(sha256=blob.sha256, size=blob.size, mode=mode)
 
-    def _chart(self, folder: Path) -> Output:
-        """Pack a chart's folder the way Helm does, in fixed order."""
-        name = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))["name"]
+    def _chart(
+        self, folder: Path, module: Path, build: GoBuild, added: Mapping[str, str] | None
+    ) -> Output:
+        """Pack a chart's folder the way Helm does, in fixed order, with what is ``added`` to it."""
+        files = {path: (module / source).read_bytes() for path, source in (added or {}).items()}
+        if CHART in files:
+            files[CHART] = _released(files[CHART], build.version)
+        described = files.get(CHART) or (folder / CHART).read_bytes()
+        name = yaml.safe_load(described)["name"]
         members: list[Member] = [
             member for member in tree_members(folder, f"{name}/") if member.kind == "file"
+        ]
+        members += [
+            Member(f"{name}/{path}", content=text, mode=0o644) for path, text in files.items()
         ]
         with self.store.writer() as writer:
             write_tar_gz(members, writer)
@@ -313,6 +326,12 @@ def parse_modules(text: str) -> tuple[Ingredient, ...]:
                 Ingredient(kind="go", name=fields[1], version=fields[2], checksum=checksum)
             )
     return tuple(found)
+
+
+def _released(chart: bytes, version: str) -> bytes:
+    """A ``Chart.yaml`` that is only a template until its release, with its version."""
+    data = {**yaml.safe_load(chart), "version": version, "appVersion": version}
+    return yaml.safe_dump(data).encode()
 
 
 def _checksum(build: GoBuild | CBuild, modules: Mapping[str, str]) -> str:

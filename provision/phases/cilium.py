@@ -66,6 +66,10 @@ class CiliumPhase(ClusterPhase):
             "ipv6": {"enabled": 6 in families},
             "envoy": {"enabled": False},
             "l7Proxy": False,
+            # Addresses of Services are for load_balancer, or for whoever the site has for it.
+            "l2announcements": {"enabled": False},
+            "enableLBIPAM": False,
+            "defaultLBServiceIPAM": "none",
             # Where it is switched on, its certificates must not differ at each rendering.
             "hubble": {"enabled": False, "tls": {"auto": {"method": "cronJob"}}},
             "image": {"useDigest": False},

@@ -30,6 +30,7 @@ from typing import Any, ClassVar
 import yaml
 
 from provision import manifests
+from provision.bundle.catalog import catalog
 from provision.errors import UnreachableError
 from provision.facts import ClusterFacts, Facts, MachineFacts, ObjectState, Query
 from provision.phase import AnsiblePhase, Context, Phase, StoredFile
@@ -66,7 +67,7 @@ class EveryBundle:
         self.folder = folder
 
     digest = "sha256:" + "b" * 64
-    versions: ClassVar[Mapping[str, str]] = {"kubernetes": "1.36.3"}
+    versions: ClassVar[Mapping[str, str]] = catalog().select("1.36.3", "amd64").versions
     images: ClassVar[Mapping[str, str]] = {
         "registry.k8s.io/pause:3.10.2": "sha256:" + "1" * 64,
         "docker.io/library/busybox:1.35": "sha256:" + "2" * 64,

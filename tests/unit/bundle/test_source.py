@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from provision.bundle.catalog import (
     Content,
@@ -256,6 +257,24 @@ def test_files_trees_and_charts_of_a_module(tmp_path: Path) -> None:
     assert outputs["scripts"].kind == "tree"
     with tarfile.open(bench.store.path(outputs["chart"].sha256)) as tar:
         assert "example/Chart.yaml" in tar.getnames()
+
+
+def test_a_chart_that_its_release_completes(tmp_path: Path) -> None:
+    bench = _Bench(tmp_path / "bench")
+    build = _go(
+        "one",
+        charts={"chart": "scripts"},
+        chart_files={
+            "chart": {"Chart.yaml": "chart/Chart.yaml", "templates/run.yaml": "scripts/run.sh"}
+        },
+    )
+    bench.provide(_selection(build))
+    results = [bench.results.read(path.stem) for path in bench.results.folder.iterdir()]
+    outputs = next(one for one in results if one and "chart" in one.outputs).outputs
+    with tarfile.open(bench.store.path(outputs["chart"].sha256)) as tar:
+        assert "example/templates/run.yaml" in tar.getnames()
+        described = yaml.safe_load(tar.extractfile("example/Chart.yaml") or b"")
+    assert described["version"] == described["appVersion"] == build.version
 
 
 def test_another_architecture_is_refused_before_anything_is_done(tmp_path: Path) -> None:

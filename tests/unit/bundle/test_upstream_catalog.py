@@ -54,9 +54,9 @@ def test_an_upstream_selection_is_wholly_published(
 ) -> None:
     for version in shipped.obtainable(architecture, "upstream"):
         selection = shipped.select(version, architecture, "upstream")
-        assert [chosen.unpublished for chosen in selection.components] == [()] * len(
-            shipped.components
-        )
+        assert {chosen.unpublished for chosen in selection.components} == {()}
+        left_out = {one.name for one in shipped.components} - set(selection.versions)
+        assert all(shipped.component(name).optional for name in left_out)
         for chosen in selection.components:
             for url in chosen.downloads.values():
                 assert re.fullmatch(r"https://[a-z0-9.-]+/[^{}\s]+", url)

@@ -1,0 +1,1 @@
+"""See whether addresses are free, for the module ``free_addresses``. Standard library only."""

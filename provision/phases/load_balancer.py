@@ -1,0 +1,280 @@
+"""load_balancer: addresses for Services of the type LoadBalancer, by MetalLB."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summarize_address_range
+from itertools import combinations
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from provision import manifests
+from provision.clusterphase import ClusterPhase
+from provision.explain import DNS_LABEL
+from provision.kubeadm.endpoint import api_endpoint
+from provision.objectsecrets import referred
+from provision.openings import Opening
+from provision.phase import Context, Manifest
+from provision.phases.cilium import CiliumSettings
+from provision.site import Address, Model, SecretRef, Settings, Site
+
+NAMESPACE = "metallb-system"
+MOST_PROBED = 1024
+"""Addresses of one layer 2 pool; each is probed before the pool is used."""
+LONG_NUMBERS = ("myASN", "peerASN")
+"""Fields of a BGPPeer that hold up to 32 bits without a sign."""
+
+Range = tuple[IPv4Address | IPv6Address, IPv4Address | IPv6Address]
+
+
+def _as_range(value: object) -> object:
+    """``FIRST-LAST``, a network, or one address, as the two ends."""
+    if isinstance(value, tuple):
+        return value
+    text = value if isinstance(value, str) else ""
+    try:
+        if "-" in text:
+            first, last = (ip_address(part.strip()) for part in text.split("-", 1))
+        else:
+            network = ip_network(text)
+            first, last = network[0], network[-1]
+    except ValueError as error:
+        raise ValueError(
+            "must be addresses, such as 192.0.2.200-192.0.2.220 or 192.0.2.224/28"
+        ) from error
+    if first.version != last.version or int(first) > int(last):
+        raise ValueError("must begin with the lower of two addresses of one family")
+    return first, last
+
+
+Addresses = Annotated[
+    tuple[IPv4Address | IPv6Address, IPv4Address | IPv6Address],
+    BeforeValidator(_as_range, json_schema_input_type=str),
+]
+
+
+class Pool(Model):
+    """Addresses that Services may get."""
+
+    addresses: Annotated[tuple[Addresses, ...], Field(min_length=1)]
+    """Ranges ``FIRST-LAST``, networks, or single addresses."""
+    announce: Literal["layer2", "bgp"] = "layer2"
+    """How others learn where an address is: by ARP and NDP in the machines' network, or by BGP."""
+    auto_assign: bool = True
+    """Whether a Service that names no address or pool may get one of these."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces whose Services may use the pool; all without any."""
+
+
+class BgpPeer(Model):
+    """A router that every machine tells which addresses are where."""
+
+    address: Address
+    """Address of the router."""
+    asn: Annotated[int, Field(ge=1, le=4294967295)]
+    """Its autonomous system's number."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 179
+    """TCP port that it listens on."""
+    hold_seconds: Annotated[int, Field(ge=3, le=65535)] = 90
+    """Seconds without a word after which the two count each other as gone."""
+    password: SecretRef | None = None
+    """Password of the session (TCP MD5)."""
+
+
+class BgpSettings(Model):
+    """How the machines speak BGP."""
+
+    asn: Annotated[int, Field(ge=1, le=4294967295)]
+    """The machines' own autonomous system's number."""
+    peers: Annotated[tuple[BgpPeer, ...], Field(min_length=1)]
+    """Routers."""
+
+
+class LoadBalancerSettings(Settings):
+    """Settings of the load balancer."""
+
+    component = "load_balancer"
+    optional = True
+
+    pools: dict[Annotated[str, Field(pattern=DNS_LABEL)], Pool] = Field(default_factory=dict)
+    """Pools of addresses by name."""
+    bgp: BgpSettings | None = None
+    """Routers to tell about pools with ``announce: bgp``."""
+
+
+class LoadBalancer(ClusterPhase):
+    """MetalLB's objects in the cluster, its pools, and its routers."""
+
+    name = "load_balancer"
+    after = ("cilium",)
+    settings = LoadBalancerSettings
+    namespace = NAMESPACE
+
+    def validate_site(self, site: Site) -> Iterator[str]:
+        """Addresses must be nobody else's, and where they can be announced."""
+        settings = site.settings(LoadBalancerSettings)
+        for name, pool in settings.pools.items():
+            yield from _pool_problems(site, name, pool)
+        for (one, left), (other, right) in combinations(settings.pools.items(), 2):
+            for shared in _shared(left, right):
+                yield f"load_balancer.pools.{other}.addresses {shared} is in pool {one} as well"
+        if any(pool.announce == "bgp" for pool in settings.pools.values()) and not settings.bgp:
+            yield "load_balancer.bgp is missing: a pool is to be announced to routers by BGP"
+        for number, peer in enumerate(settings.bgp.peers if settings.bgp else ()):
+            if peer.password is not None and peer.password.prompt:
+                yield (
+                    f"load_balancer.bgp.peers.{number}.password cannot be asked for: the cluster"
+                    " keeps it; give {file: PATH} or {store: NAME}"
+                )
+        values = site.settings(CiliumSettings).values
+        if values.get("enableLBIPAM") or values.get("l2announcements", {}).get("enabled"):
+            yield (
+                "cilium.values must leave LoadBalancer addresses (enableLBIPAM, l2announcements)"
+                " to load_balancer: two that give out addresses would undo each other's work"
+            )
+
+    def openings(self, site: Site) -> Sequence[Opening]:
+        """The announcing machines' view of each other."""
+        return (
+            Opening("7946", "MetalLB's machines among themselves", "machines"),
+            Opening("7946", "MetalLB's machines among themselves", "machines", protocol="udp"),
+        )
+
+    def objects(self, context: Context) -> Sequence[Manifest]:
+        """The rendered chart, and instances for pools and routers."""
+        tag = f"v{self.version(context, 'metallb')}"
+        values = {
+            "fullnameOverride": "metallb",
+            "controller": {"image": {"tag": tag}},
+            "speaker": {"image": {"tag": tag}, "frr": {"enabled": False}},
+        }
+        chart = self.chart(context, "metallb-chart", values)
+        settings = context.site.settings(LoadBalancerSettings)
+        return [
+            manifests.namespace(NAMESPACE, "privileged"),
+            *map(_corrected, chart),
+            *_pools(settings.pools),
+            *(_routers(settings.bgp, context.site) if settings.bgp else ()),
+        ]
+
+    def variables(self, context: Context, host: str) -> Mapping[str, Any]:
+        """The objects, and what must be free before it is used."""
+        pools = context.site.settings(LoadBalancerSettings).pools
+        first = context.site.control_plane[0]
+        probed = [
+            f"{begin}-{end}"
+            for pool in pools.values()
+            if pool.announce == "layer2"
+            for begin, end in pool.addresses
+        ]
+        return {
+            **super().variables(context, host),
+            "load_balancer_probed": probed if host == first else [],
+        }
+
+
+def _pool_problems(site: Site, name: str, pool: Pool) -> Iterator[str]:
+    key = f"load_balancer.pools.{name}.addresses"
+    taken = {host.address: f"hosts.{machine}" for machine, host in site.hosts.items()}
+    taken[api_endpoint(site)[0]] = "the API"
+    for first, last in pool.addresses:
+        text = str(first) if first == last else f"{first}-{last}"
+        for address, owner in taken.items():
+            if address.version == first.version and first <= address <= last:  # type: ignore[operator]
+                yield f"{key} {text} holds {address}, which is the address of {owner}"
+        if pool.announce != "layer2":
+            continue
+        if not any(first in network and last in network for network in site.network.machines):
+            listed = ", ".join(map(str, site.network.machines))
+            yield (
+                f"{key} {text} is outside network.machines ({listed}): in layer 2 an address must"
+                " be of the machines' own network; choose one there, or announce: bgp"
+            )
+        if int(last) - int(first) >= MOST_PROBED:
+            yield f"{key} {text} has more than {MOST_PROBED} addresses, too many to be probed"
+
+
+def _shared(left: Pool, right: Pool) -> Iterator[str]:
+    for first, last in left.addresses:
+        for begin, end in right.addresses:
+            if (
+                first.version == begin.version
+                and int(begin) <= int(last)
+                and int(first) <= int(end)
+            ):
+                yield f"{begin}-{end}"
+
+
+def _corrected(manifest: Manifest) -> Manifest:
+    """The chart's object as this Kubernetes takes it, and without what MetalLB itself fills in."""
+    if manifest["kind"] != "CustomResourceDefinition":
+        return manifest
+    fixed = copy.deepcopy(dict(manifest))
+    fixed["spec"].get("conversion", {}).get("webhook", {}).get("clientConfig", {}).pop(
+        "caBundle", None
+    )
+    if fixed["spec"]["names"]["kind"] == "BGPPeer":
+        # 32 bits without a sign do not fit into int32, which newer API servers notice.
+        for version in fixed["spec"]["versions"]:
+            spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+            for field in LONG_NUMBERS:
+                spec[field]["format"] = "int64"
+    return fixed
+
+
+def _instance(
+    kind: str, name: str, spec: Mapping[str, Any], version: str = "v1beta1"
+) -> dict[str, Any]:
+    return {
+        "apiVersion": f"metallb.io/{version}",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": dict(spec),
+    }
+
+
+def _pools(pools: Mapping[str, Pool]) -> Iterator[Manifest]:
+    for name, pool in pools.items():
+        allocation = {"namespaces": list(pool.namespaces)} if pool.namespaces else {}
+        yield _instance(
+            "IPAddressPool",
+            name,
+            {
+                "addresses": [_written(first, last) for first, last in pool.addresses],
+                "autoAssign": pool.auto_assign,
+                **({"serviceAllocation": allocation} if allocation else {}),
+            },
+        )
+        kind = "L2Advertisement" if pool.announce == "layer2" else "BGPAdvertisement"
+        yield _instance(kind, name, {"ipAddressPools": [name]})
+
+
+def _written(first: IPv4Address | IPv6Address, last: IPv4Address | IPv6Address) -> str:
+    """A range as MetalLB takes it: a network where it is one."""
+    networks = list(summarize_address_range(first, last))
+    return str(networks[0]) if len(networks) == 1 else f"{first}-{last}"
+
+
+def _routers(bgp: BgpSettings, site: Site) -> Iterator[Manifest]:
+    for number, peer in enumerate(bgp.peers, start=1):
+        name = f"router-{number}"
+        spec: dict[str, Any] = {
+            "myASN": bgp.asn,
+            "peerASN": peer.asn,
+            "peerAddress": str(peer.address),
+            "peerPort": peer.port,
+            "holdTime": f"{peer.hold_seconds}s",
+        }
+        if peer.password is not None:
+            secret = f"{name}-password"
+            spec["passwordSecret"] = {"name": secret, "namespace": NAMESPACE}
+            yield {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": secret, "namespace": NAMESPACE},
+                "type": "kubernetes.io/basic-auth",
+                "data": {"password": referred(peer.password, site)},
+            }
+        yield _instance("BGPPeer", name, spec, version="v1beta2")
