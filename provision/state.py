@@ -325,7 +325,7 @@ class _Renderer:
             sha256=None,
             source="content",
             validate=entry.validate_with,
-            restart=entry.restart,
+            restart=tuple(map(text, entry.restart)),
             restore=entry.restore,
         )
         if entry.secret is not None:

@@ -123,6 +123,9 @@ module Lab
     # Folders which need a file system that is not an overlay; they live and die with the machine.
     VOLUMES = %w[/var/lib/containerd /var/lib/kubelet /var/lib/etcd].freeze
 
+    # A folder that all machines of a lab have in common, as a file server's clients do.
+    SHARED = "/mnt/shared"
+
     # podman lowers its own limit of processes to this, and a container cannot have more than it.
     PODMAN_PROCESSES = 32_768
 
@@ -160,7 +163,8 @@ module Lab
        "--restart", "on-failure",
        "--privileged", "--cgroupns=private", "--tmpfs", "/run", "--tmpfs", "/tmp",
        "--ulimit", "nofile=#{files}:#{files}", "--ulimit", "nproc=#{processes}:#{processes}",
-       *VOLUMES.flat_map { |volume| ["--volume", volume] }]
+       *VOLUMES.flat_map { |volume| ["--volume", volume] },
+       "--volume", "#{@site.network_name}-shared:#{SHARED}"]
     end
 
     def container(name)
