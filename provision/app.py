@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from provision.adapters.connection import Connections
 from provision.adapters.pyinfra import PyinfraMachines
 from provision.errors import ConfigError, SecretsError
 from provision.explain import located, site_error
-from provision.facts import ClusterFacts, Facts, Query
+from provision.facts import ClusterFacts, Facts, Query, ServiceQuery
 from provision.inventory import ControllerPaths, machine_variables
 from provision.paths import cache_path, state_path
 from provision.phase import Context, Phase
@@ -31,6 +31,7 @@ from provision.worker import discard, start_worker
 if TYPE_CHECKING:
     from provision.adapters.hostkeys import UnknownHostKey
     from provision.adapters.kubernetes import ClusterReader
+    from provision.adapters.vault import VaultReader
     from provision.bundle import Bundle
     from provision.engine import GateKeeper
     from provision.proof import Cluster, Ground
@@ -199,6 +200,13 @@ class Application:
         with proving_ground(self.cluster.connect(), self.context(), about) as ground:
             yield ground
 
+    @cached_property
+    def vault(self) -> VaultReader:
+        """Reads the site's Vault, and logs in there."""
+        from provision.adapters.vault import VaultReader
+
+        return VaultReader(self.secrets)
+
     def context(self) -> Context:
         """What decisions rest on besides facts."""
         return Context(self.site, self.bundle, self.secrets)
@@ -220,10 +228,17 @@ class Application:
                     query |= phase.query(context, host)
             queries[host] = query
         objects = [item for phase in phases for item in phase.objects(context)]
-        with ThreadPoolExecutor(max_workers=1) as pool:
+        asked = {phase.name: asks for phase in phases if (asks := phase.service(context))}
+        with ThreadPoolExecutor(max_workers=1 + len(asked)) as pool:
             reading = pool.submit(self._read_cluster, objects)
+            asking = {name: pool.submit(self._ask, query) for name, query in asked.items()}
             machines = self.machines.read(queries)
-            return Facts(machines, reading.result())
+            told = {name: answer.result() for name, answer in asking.items()}
+            return Facts(machines, reading.result(), told)
+
+    def _ask(self, query: ServiceQuery) -> Mapping[str, Any]:
+        readers = {"vault": lambda: self.vault.read(query.arguments)}
+        return readers[query.kind]()
 
     def _read_cluster(self, objects: Sequence[Any]) -> ClusterFacts:
         return self.cluster.read(objects)
@@ -251,7 +266,11 @@ class Application:
         """Waits for conditions on machines and in the cluster."""
         from provision.gates import Gates
 
-        return Gates(self.cluster.conditions())
+        services = self.vault.conditions() if self._has("vault") else {}
+        return Gates({**self.cluster.conditions(), **services})
+
+    def _has(self, component: str) -> bool:
+        return any(phase.name == component for phase in self.phases)
 
     def refuse_foreign_cluster(self, facts: Facts) -> None:
         """Refuse to go on where a cluster stands whose secrets this controller lacks.

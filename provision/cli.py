@@ -25,6 +25,7 @@ from provision.cli_common import (
     working_on,
 )
 from provision.cli_secrets import secrets_app
+from provision.cli_vault import vault_app
 from provision.errors import ExitCode, OperatorError, UsageError
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app = typer.Typer(
 new_app = typer.Typer(help="Scaffold new parts of the project.", no_args_is_help=True)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(secrets_app, name="secrets")
+app.add_typer(vault_app, name="vault")
 app.add_typer(new_app, name="new")
 
 

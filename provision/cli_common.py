@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from provision.errors import SecretsError
+
 if TYPE_CHECKING:
     from provision.adapters.hostkeys import UnknownHostKey
     from provision.app import Application
@@ -61,13 +63,24 @@ def application_of(site: str | None, worker: Popen[bytes] | None = None) -> Appl
     return Application(read_site(find_site(site)).site, confirm_host_key=ask, worker=worker)
 
 
+def ask_secret(prompt: str, *, twice: bool) -> str:
+    """Ask for a secret at the terminal; it comes from nowhere else."""
+    if not sys.stdin.isatty():
+        raise SecretsError(
+            "a secret has to be asked for, and there is no terminal",
+            wanted="standard input on a terminal, so that nobody reads along",
+            fix="run this at a terminal",
+        )
+    return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True))
+
+
 def confirm_host_key(key: UnknownHostKey) -> bool:
     """Ask whether a machine's host key, seen for the first time, is the right one."""
     return typer.confirm(str(key), default=False, err=True)
 
 
 SITE_COMMAND = re.compile(
-    r"\bprovision (check|plan|up|status|verify|reset|inventory|runs( show)?|secrets \w+)"
+    r"\bprovision (check|plan|up|status|verify|reset|inventory|runs( show)?|(secrets|vault) \w+)"
     r"(?! --site)\b"
 )
 

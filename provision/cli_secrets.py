@@ -8,24 +8,12 @@ from typing import Annotated
 
 import typer
 
-from provision.cli_common import JsonOption, SiteOption, application_of, show
-from provision.errors import SecretsError
+from provision.cli_common import JsonOption, SiteOption, application_of, ask_secret, show
 from provision.locallock import local_lock
 
 secrets_app = typer.Typer(
     help="List, renew, put, export and import the site's secrets.", no_args_is_help=True
 )
-
-
-def _ask(prompt: str, *, twice: bool) -> str:
-    """Ask for a secret at the terminal; it comes from nowhere else."""
-    if not sys.stdin.isatty():
-        raise SecretsError(
-            "a secret has to be asked for, and there is no terminal",
-            wanted="standard input on a terminal, so that nobody reads along",
-            fix="run this at a terminal",
-        )
-    return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True))
 
 
 @secrets_app.command("list", epilog="Example: provision secrets list --site inventory/lab")
@@ -60,7 +48,7 @@ def export(
     from provision.secretsharing import export_secrets
 
     application = application_of(site)
-    asked = _ask("Passphrase", twice=True) if passphrase else None
+    asked = ask_secret("Passphrase", twice=True) if passphrase else None
     recipients = () if passphrase else recipient or application.site.secrets.recipients
     names = export_secrets(application.secrets, file, recipients=recipients, passphrase=asked)
     show(
@@ -89,7 +77,7 @@ def import_(
             application.secrets,
             file,
             identities=identity or (),
-            ask=lambda: _ask("Passphrase", twice=False),
+            ask=lambda: ask_secret("Passphrase", twice=False),
             force=force,
         )
     show(
@@ -122,6 +110,6 @@ def put(
     """Keep a secret of yours: asked for at a terminal, else read from standard input."""
     application = application_of(site)
     asked = sys.stdin.isatty()
-    content = _ask(name, twice=True).encode() if asked else sys.stdin.buffer.read()
+    content = ask_secret(name, twice=True).encode() if asked else sys.stdin.buffer.read()
     application.secrets.put(name, content)
     show({"kept": name}, as_json, lambda: [f"kept {name}"])

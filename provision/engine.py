@@ -212,7 +212,8 @@ class Engine:
         self._decisions[phase.name] = decision
         match decision:
             case Skip():
-                self._settle(phase)
+                if not self._tell(phase, decision):
+                    self._settle(phase)
                 self.emit(
                     Event("phase-finished", phase.name, text="skipped", data={"changed": False})
                 )
@@ -304,8 +305,11 @@ class Engine:
         """
         self._failed = dict(plan.unreachable)
         error = None
+        told = [
+            phase.name for phase in self.phases if self._tell(phase, plan.decisions[phase.name])
+        ]
         # With a machine missing, much will not become ready, and need not.
-        gates = [] if self._failed else unsettled
+        gates = [] if self._failed else [item for item in unsettled if item[0].name not in told]
         with ThreadPoolExecutor(max_workers=max(len(gates), 1)) as pool:
             for waiting in [pool.submit(self._wait, *item) for item in gates]:
                 try:
@@ -313,6 +317,13 @@ class Engine:
                 except OperatorError as raised:
                     error = error or raised
         return Outcome(plan.decisions, dict(self._failed), error=error)
+
+    def _tell(self, phase: Phase, decision: Decision) -> bool:
+        """Whether ``phase`` waits for a person, which is said then, and no gate waits for it."""
+        if not isinstance(decision, Skip) or not decision.attention:
+            return False
+        self.emit(Event("notice", phase.name, text=f"{phase.name}: {decision.attention}"))
+        return True
 
     def _settle(self, phase: Phase) -> None:
         if self._failed:
@@ -347,6 +358,7 @@ class Engine:
                 why="its role does not change that, or something changes it back",
                 fix="provision plan",
             )
+        self._tell(phase, decision)
 
 
 def _stopped(phase: Phase) -> OperatorError:

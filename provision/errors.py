@@ -148,3 +148,9 @@ class DiskFullError(OperatorError):
     """There is no room for what has to be written."""
 
     exit_code = ExitCode.DISK
+
+
+class VaultRefusalError(OperatorError):
+    """Vault answers, and refuses."""
+
+    exit_code = ExitCode.FAILED

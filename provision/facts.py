@@ -65,6 +65,18 @@ def query_for(desired: DesiredState) -> Query:
 
 
 @dataclass(frozen=True)
+class ServiceQuery:
+    """What to ask a service of its own, outside the cluster, through its API.
+
+    ``kind`` names the adapter that asks; ``arguments`` are plain data for it,
+    without secrets.
+    """
+
+    kind: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class MachineFacts:
     """The reader's answer for one machine, or why there is none."""
 
@@ -116,6 +128,8 @@ class Facts:
 
     machines: Mapping[str, MachineFacts]
     cluster: ClusterFacts = ClusterFacts(reachable=False, error="not asked")
+    services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What services outside the cluster told, by the name of the phase that asked."""
 
     @property
     def reachable(self) -> tuple[str, ...]:
@@ -126,4 +140,4 @@ class Facts:
         """These facts without the machines that are not in ``names``."""
         kept = set(names)
         machines = {name: value for name, value in self.machines.items() if name in kept}
-        return Facts(machines, self.cluster)
+        return Facts(machines, self.cluster, self.services)

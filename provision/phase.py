@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from provision.dns.offers import Forward, Name
-from provision.facts import Facts, Query, query_for
+from provision.facts import Facts, Query, ServiceQuery, query_for
 from provision.openings import Opening
 from provision.paths import roles_path
 from provision.secretspec import SecretSpec
@@ -117,9 +117,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Skip:
-    """Everything is as it should be."""
+    """There is nothing that the phase could do."""
 
     reason: str
+    attention: str = ""
+    """What a person has to do before the component serves. ``status`` calls it not healthy;
+    nothing else stops for it."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,10 @@ class Phase(ABC):
     def objects(self, context: Context) -> Sequence[Manifest]:
         """Kubernetes objects that the component keeps in the cluster."""
         return ()
+
+    def service(self, context: Context) -> ServiceQuery | None:
+        """What to ask the component's own service, outside the cluster."""
+        return None
 
     @abstractmethod
     def decide(self, context: Context, facts: Facts) -> Decision:

@@ -154,7 +154,8 @@ def decision_as_dict(decision: Decision) -> dict[str, Any]:
                 "reasons": {host: list(why) for host, why in decision.reasons.items()},
             }
         case Skip():
-            return {"decision": "skip", "reason": decision.reason}
+            attention = {"attention": decision.attention} if decision.attention else {}
+            return {"decision": "skip", "reason": decision.reason, **attention}
         case Blocked():
             return {"decision": "blocked", "findings": list(decision.findings)}
         case Unknown():
@@ -178,6 +179,8 @@ def render(plan: Plan, most_reasons: int = 12) -> Iterator[str]:
                         yield f"{'':{width}}      and {len(reasons) - most_reasons} more (--json)"
             case Skip():
                 yield f"{name:{width}}  nothing to do: {decision.reason}"
+                if decision.attention:
+                    yield f"{'':{width}}    needs you: {decision.attention}"
             case Blocked():
                 yield f"{name:{width}}  blocked"
                 yield from (f"{'':{width}}    {finding}" for finding in decision.findings)

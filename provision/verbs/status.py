@@ -96,7 +96,8 @@ def _phases(plan: Plan) -> Iterator[Row]:
     for name, decision in plan.decisions.items():
         match decision:
             case Skip():
-                yield Row("components", name, healthy=True, detail=decision.reason)
+                detail = decision.attention or decision.reason
+                yield Row("components", name, healthy=not decision.attention, detail=detail)
             case Run():
                 first = next(f"{host}: {why[0]}" for host, why in decision.reasons.items())
                 count = sum(map(len, decision.reasons.values()))

@@ -23,11 +23,11 @@ LAYERS = (
     ("engine",),
     ("app",),
     ("verbs",),
-    ("cli", "cli_common", "cli_secrets", "cli_bundle"),
+    ("cli", "cli_common", "cli_secrets", "cli_vault", "cli_bundle"),
 )
 """From the lowest: a module reaches, by whatever way, only its own layer and lower ones."""
 
-OUTER = ("app", "verbs", "cli", "cli_common", "cli_secrets", "cli_bundle")
+OUTER = ("app", "verbs", "cli", "cli_common", "cli_secrets", "cli_vault", "cli_bundle")
 
 
 def module_name(path: Path) -> str:

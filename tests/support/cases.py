@@ -10,7 +10,9 @@ A file is a list of cases::
         n1: {sysctls: {vm.max_map_count: "65530"}}
       cluster: {reachable: true}          # fields of ClusterFacts; not asked by default
       objects: {ConfigMap ns/x: [data.y]} # objects that are there, with what differs; or `all`
+      service: {keys: usable}             # what the component's own service told
       decision: run                       # run, skip, blocked or unknown
+      attention: "Vault is sealed"        # of skip: how what a person has to do begins
       reasons: {n1: ["sysctl vm.max_map_count is 65530, wanted 262144"]}
       waves: [[n1]]                       # optional
       findings: [...]                     # of blocked
@@ -191,7 +193,25 @@ def read(phase: Phase, context: Context, case: Mapping[str, Any]) -> Facts:
         machine = Machine(phase.query(context, host), state)
         base = machine.virgin() if host in case.get("virgin", ()) else machine.as_wanted()
         machines[host] = MachineFacts(host, overlay(base, case.get("machines", {}).get(host, {})))
-    return Facts(machines, _cluster(phase, context, case))
+    return Facts(machines, _cluster(phase, context, case), _services(phase, context, case))
+
+
+def _services(
+    phase: Phase, context: Context, case: Mapping[str, Any]
+) -> Mapping[str, Mapping[str, Any]]:
+    """What the component's own service told; ``{"as": NAME}`` stands for what was asked for."""
+    asked = phase.service(context)
+    if asked is None or "service" not in case:
+        return {}
+    told = case["service"]
+    return {
+        phase.name: {
+            key: overlay(asked.arguments[value["as"]], value.get("but", {}))
+            if isinstance(value, Mapping) and "as" in value
+            else value
+            for key, value in told.items()
+        }
+    }
 
 
 def _cluster(phase: Phase, context: Context, case: Mapping[str, Any]) -> ClusterFacts:

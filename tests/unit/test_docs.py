@@ -67,6 +67,7 @@ def test_commands_that_pages_name_exist(page: Path) -> None:
             "bundle": ("build", "verify", "list", "show"),
             "runs": ("show",),
             "new": ("component",),
+            "vault": ("status", "unseal", "shares", "snapshot", "restore", "forget"),
         }.items()
     }
     plain_verbs = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from provision.phase import Blocked, Run
+from provision.phase import Blocked, Run, Skip
 from provision.plan import discover
 from tests.support.cases import make_context, make_site, optional_components, read
 
@@ -48,5 +48,9 @@ def test_the_phase_decides(
         assert list(decision.hosts) == list(case["reasons"])
         if "waves" in case:
             assert [list(wave) for wave in decision.waves] == case["waves"]
+    if isinstance(decision, Skip):
+        begins = case.get("attention", "")
+        assert decision.attention.startswith(begins)
+        assert bool(begins) == bool(decision.attention)
     if isinstance(decision, Blocked):
         assert list(decision.findings) == case["findings"]

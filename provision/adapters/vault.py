@@ -1,0 +1,332 @@
+"""Speaks to Vault over its API, by hvac.
+
+Tokens and shares pass in the bodies and headers of requests alone. Nothing is
+taken from the environment or from ``~/.vault-token``: the site says it all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hvac
+import requests
+from hvac.exceptions import InvalidPath, VaultError
+
+from provision.errors import OperatorError, UnreachableError, VaultRefusalError
+from provision.gates import Condition
+from provision.vault.api import Member, VaultApi
+from provision.vault.configuration import Configuration
+from provision.vault.keys import Keys, KeySink
+from provision.vault.names import OWN_USER, password_of
+
+CONNECT_SECONDS = 3
+LOOK_SECONDS = 10
+ANSWER_SECONDS = 60
+"""Making keys takes seconds on a machine that has better things to do."""
+AUTHORITY = "site-ca.crt"
+
+
+class Vault:
+    """One member of Vault.
+
+    Parameters
+    ----------
+    url
+        ``https://address:port``.
+    authority
+        File with the certificate that its own is signed with.
+    """
+
+    def __init__(self, url: str, authority: Path) -> None:
+        self.url = url
+        session = requests.Session()
+        # Neither a proxy nor a certificate bundle from the environment.
+        session.trust_env = False
+        session.verify = str(authority)
+        self._client, self._looking = (
+            hvac.Client(
+                url=url,
+                token="",
+                verify=str(authority),
+                timeout=(CONNECT_SECONDS, seconds),
+                session=session,
+            )
+            for seconds in (ANSWER_SECONDS, LOOK_SECONDS)
+        )
+
+    def member(self) -> Member:
+        """How it stands; never raises for Vault's own fault."""
+        try:
+            with self._asking():
+                seal = self._looking.sys.read_seal_status()
+                if not seal["initialized"] or seal["sealed"]:
+                    return _member(seal, active=False)
+                leader = self._looking.sys.read_leader_status()
+                return _member(seal, active=bool(leader["is_self"]))
+        except OperatorError as error:
+            return Member(error=error.found or error.what)
+
+    def initialise(self, shares: int, threshold: int, pgp_keys: Sequence[str]) -> Mapping[str, Any]:
+        """Initialise it: ``shares`` and ``root_token``."""
+        keys = list(pgp_keys) or None
+        with self._asking():
+            told = self._client.sys.initialize(shares, threshold, pgp_keys=keys)
+            return {"shares": told["keys_base64"], "root_token": told["root_token"]}
+
+    def join(self, leader: str, authority: str) -> None:
+        """Become a member of the Vault at ``leader``."""
+        with self._asking():
+            self._client.sys.join_raft_cluster(leader_api_addr=leader, leader_ca_cert=authority)
+
+    def unseal(self, share: str) -> Member:
+        """Give one share."""
+        with self._asking():
+            return _member(self._client.sys.submit_unseal_key(share), active=False)
+
+    def use(self, token: str) -> None:
+        """Use ``token`` from now on."""
+        self._client.token = token
+
+    def login(self, user: str, password: str) -> str:
+        """Log in by userpass, use the token from now on, and return it."""
+        with self._asking():
+            self._client.auth.userpass.login(user, password)
+        return str(self._client.token)
+
+    def token_holds(self) -> bool:
+        """Whether the token in use is one that Vault knows."""
+        with self._asking():
+            return bool(self._client.is_authenticated())
+
+    def revoke(self) -> None:
+        """Revoke the token in use."""
+        with self._asking():
+            self._client.auth.token.revoke_self()
+        self._client.token = ""
+
+    def configuration(self, wanted: Configuration) -> Configuration:
+        """What Vault holds of the names in ``wanted``."""
+        with self._asking():
+            sys = self._client.sys
+            found = {
+                "audit": _by_path(sys.list_enabled_audit_devices()),
+                "secrets": _by_path(sys.list_mounted_secrets_engines()),
+                "auth": _by_path(sys.list_auth_methods()),
+            }
+        listed: dict[str, Mapping[str, Any]] = {
+            part: {name: found[part][name] for name in wanted.get(part, {}) if name in found[part]}
+            for part in found
+        }
+        listed["policies"] = dict(self._present(wanted.get("policies", {}), self._policy))
+        listed["users"] = dict(self._present(wanted.get("users", {}), self._user))
+        return listed
+
+    def configure(self, part: str, name: str, value: Any, *, password: str = "") -> None:
+        """Make one thing of a configuration so."""
+        sys = self._client.sys
+        with self._asking():
+            match part:
+                case "audit":
+                    sys.enable_audit_device(value["type"], options=value["options"], path=name)
+                case "secrets":
+                    sys.enable_secrets_engine(value["type"], name, options=value.get("options"))
+                case "auth":
+                    sys.enable_auth_method(value["type"], path=name)
+                case "policies":
+                    sys.create_or_update_acl_policy(name, value)
+                case "users":
+                    body = {**value, **({"password": password} if password else {})}
+                    self._client.write_data(f"auth/userpass/users/{name}", data=body)
+
+    def voters(self) -> Mapping[str, bool]:
+        """Whether each member votes, by its machine's name."""
+        with self._asking():
+            servers = self._client.sys.read_raft_config()["data"]["config"]["servers"]
+        return {item["node_id"]: bool(item["voter"]) for item in servers}
+
+    def snapshot(self) -> bytes:
+        """A snapshot of everything."""
+        with self._asking():
+            return bytes(self._client.sys.take_raft_snapshot().content)
+
+    def restore(self, snapshot: bytes, *, force: bool) -> None:
+        """Put a snapshot back."""
+        with self._asking():
+            if force:
+                self._client.sys.force_restore_raft_snapshot(snapshot)
+            else:
+                self._client.sys.restore_raft_snapshot(snapshot)
+
+    def _present(
+        self, names: Mapping[str, Any], read: Callable[[str], Any]
+    ) -> Iterator[tuple[str, Any]]:
+        for name in names:
+            with self._asking():
+                try:
+                    yield name, read(name)
+                except InvalidPath:
+                    continue
+
+    def _policy(self, name: str) -> str:
+        return str(self._client.sys.read_acl_policy(name)["data"]["policy"])
+
+    def _user(self, name: str) -> Mapping[str, Any]:
+        data: Mapping[str, Any] = self._client.auth.userpass.read_user(name)["data"]
+        return data
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        try:
+            yield
+        except VaultError as error:
+            # The text of an error holds Vault's words and the address, never what was sent.
+            said = "; ".join(map(str, error.errors or [])) or type(error).__name__
+            raise VaultRefusalError(
+                "Vault refuses", where=self.url, found=said, fix="provision vault status"
+            ) from error
+        except requests.RequestException as error:
+            raise UnreachableError(
+                "Vault does not answer",
+                where=self.url,
+                found=_reason(error),
+                fix="provision vault status",
+            ) from error
+
+
+class VaultReader:
+    """Reads the site's Vault as a whole.
+
+    Parameters
+    ----------
+    secrets
+        The site's secret store: the authority, the keys and the project's own password.
+    """
+
+    def __init__(self, secrets: Any) -> None:
+        self.secrets = secrets
+        self.sink = KeySink(secrets)
+
+    def member(self, url: str) -> Vault:
+        """One member, to speak to."""
+        return vault_at(url, self.secrets.path)
+
+    def read(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """How Vault stands, as plain data; never raises for Vault's own fault.
+
+        ``members`` by machine; ``keys``: ``none``, ``attempt``, ``usable`` or
+        ``encrypted``; whether the ``root_token`` is still
+        kept; ``found``: the configuration, or None with ``error`` why not.
+        """
+        urls: Mapping[str, str] = arguments["members"]
+        apis = {name: self.member(url) for name, url in urls.items()} if self._is_made() else {}
+        members = {name: Member(error="not asked yet") for name in urls} | _members(apis)
+        keys = self.sink.read()
+        told: dict[str, Any] = {
+            "members": {name: member.as_dict() for name, member in members.items()},
+            "keys": _kind(keys),
+            "attempt": "" if keys is None else keys.attempt,
+            "root_token": bool(keys and keys.root_token),
+            "found": None,
+            "error": "",
+        }
+        serving = [name for name, member in members.items() if member.serves]
+        active = [name for name in serving if members[name].active]
+        if active and not told["root_token"]:
+            try:
+                api = self.log_in(apis[active[0]])
+                told["found"] = api.configuration(arguments["configuration"])
+            except OperatorError as error:
+                told["error"] = error.found or error.what
+        return told
+
+    def keys_kind(self) -> str:
+        """What is kept of the keys: ``none``, ``attempt``, ``usable`` or ``encrypted``."""
+        return _kind(self.sink.read())
+
+    def log_in(self, api: Vault) -> Vault:
+        """``api`` with a token of this project's own user, which ends by itself soon."""
+        api.login(OWN_USER, self.secrets.read(password_of(OWN_USER)).decode())
+        return api
+
+    def conditions(self) -> Mapping[str, Condition]:
+        """What can be waited for: ``Vault answers`` and ``Vault serves`` (``members``)."""
+        return {
+            "Vault answers": partial(_judge, self._silent),
+            "Vault serves": partial(_judge, self._not_serving),
+        }
+
+    def _silent(self, arguments: Mapping[str, Any]) -> Iterator[str]:
+        apis = {name: self.member(url) for name, url in arguments["members"].items()}
+        for name, member in _members(apis).items():
+            if not member.answers:
+                yield f"{name}: {member.error}"
+
+    def _not_serving(self, arguments: Mapping[str, Any]) -> Iterator[str]:
+        apis = {name: self.member(url) for name, url in arguments["members"].items()}
+        members = _members(apis)
+        for name, member in members.items():
+            if not member.serves:
+                yield f"{name} {member.error or 'is sealed'}"
+        active = [name for name, member in members.items() if member.active]
+        if not active:
+            yield "no member is active"
+            return
+        voters = self.log_in(apis[active[0]]).voters()
+        yield from (f"{name} has no vote yet" for name in apis if not voters.get(name))
+
+    def _is_made(self) -> bool:
+        return AUTHORITY in self.secrets.names()
+
+
+def vault_at(url: str, secrets: Path) -> Vault:
+    """The member at ``url``, trusted by the authority in the store at ``secrets``."""
+    return Vault(url, secrets / AUTHORITY)
+
+
+def _members(apis: Mapping[str, VaultApi]) -> dict[str, Member]:
+    with ThreadPoolExecutor(max_workers=max(len(apis), 1)) as pool:
+        asked = {name: pool.submit(api.member) for name, api in apis.items()}
+        return {name: answer.result() for name, answer in asked.items()}
+
+
+def _judge(
+    judge: Callable[[Mapping[str, Any]], Iterator[str]], arguments: Mapping[str, Any]
+) -> tuple[bool, str]:
+    try:
+        wrong = list(judge(arguments))
+    except OperatorError as error:
+        wrong = [error.found or error.what]
+    return not wrong, "; ".join(wrong)
+
+
+def _member(seal: Mapping[str, Any], *, active: bool) -> Member:
+    return Member(
+        initialized=bool(seal["initialized"]),
+        sealed=bool(seal["sealed"]),
+        active=active,
+        version=str(seal.get("version", "")),
+        progress=int(seal.get("progress", 0)),
+        threshold=int(seal.get("t", 0)),
+    )
+
+
+def _kind(keys: Keys | None) -> str:
+    if keys is None:
+        return "none"
+    if not keys.told:
+        return "attempt"
+    return "usable" if keys.usable else "encrypted"
+
+
+def _by_path(answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {path.rstrip("/"): value for path, value in answer["data"].items()}
+
+
+def _reason(error: requests.RequestException) -> str:
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return str(reason or error).rpartition(": ")[2] or type(error).__name__

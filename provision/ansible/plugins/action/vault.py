@@ -1,0 +1,151 @@
+"""Action plugin ``vault``: speaks to Vault from the controller, where the site's secrets are.
+
+Keys and passwords go from the site's secrets to Vault's API, or over the
+connection's standard input into a credential that only the machine can
+decrypt. None is an argument of a process, a variable or a line of a log.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from provision.adapters.vault import Vault, vault_at
+from provision.errors import OperatorError
+from provision.secrets import SecretStore
+from provision.vault.keys import KeySink
+from provision.vault.names import (
+    OWN_USER,
+    SNAPSHOT_CREDENTIAL,
+    SNAPSHOT_USER,
+    UNSEAL_CREDENTIAL,
+    password_of,
+)
+from provision.vault.pgp import public_key
+from provision.vault.steps import Sharing, configure, initialise, unseal, wait_until_serving
+
+ATTEMPT_BYTES = 8
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published without types
+    """One step of bringing Vault up; each does only what is left to do."""
+
+    _requires_connection = True
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Ansible's entry point for the task."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        # Plain data, without what Ansible notes about its origin.
+        self.given = json.loads(json.dumps(self._task.args))
+        self.variables = variables
+        path = self._templar.template(variables["provision_secrets_path"])
+        self.store = SecretStore(Path(path))
+        self.sink = KeySink(self.store)
+        steps: dict[str, Callable[[], bool]] = {
+            "begin": self._begin,
+            "ready": self._ready,
+            "initialise": self._initialise,
+            "unseal": self._unseal,
+            "encrypt": self._encrypt,
+            "configure": self._configure,
+            "finish": self._finish,
+        }
+        try:
+            # What a check would find has not been started yet on a virgin machine.
+            changed = not self._task.check_mode and steps[self.given["step"]]()
+        except (OperatorError, ValueError) as error:
+            raise AnsibleActionFail(str(error)) from error
+        return {**result, "changed": changed}
+
+    @property
+    def api(self) -> Vault:
+        """The member on the task's machine."""
+        return vault_at(
+            self.given["members"][str(self.variables["inventory_hostname"])], self.store.path
+        )
+
+    def _begin(self) -> bool:
+        members = self.given["members"].values()
+        initialised = any(vault_at(url, self.store.path).member().initialized for url in members)
+        if initialised or self.sink.read() is not None:
+            return False
+        self.sink.begin(secrets.token_hex(ATTEMPT_BYTES))
+        return True
+
+    def _ready(self) -> bool:
+        keys = self.sink.read()
+        if keys is None or keys.told:
+            return False
+        work = "empty" if self.api.member().initialized else "mark"
+        return self._on_machine(work=work, attempt=keys.attempt)
+
+    def _initialise(self) -> bool:
+        keys = self.sink.read()
+        if keys is not None and keys.told:
+            return False
+        pgp_keys = [public_key(Path(path)) for path in self.given["pgp_keys"]]
+        sharing = Sharing(self.given["shares"], self.given["threshold"], pgp_keys)
+        return initialise(self.api, self.sink, sharing)
+
+    def _unseal(self) -> bool:
+        keys = self.sink.read()
+        if keys is None or not keys.usable:
+            return False
+        by_hand = self.given["unseal"] == "manual" and not keys.root_token
+        if by_hand and self.api.member().initialized:
+            return False
+        lead = self.given["members"][self.given["lead"]]
+        authority = self.store.read("site-ca.crt").decode()
+        if lead == self.api.url:
+            return unseal(self.api, keys.shares)
+        wait_until_serving(vault_at(lead, self.store.path))
+        return unseal(self.api, keys.shares, leader=lead, authority=authority)
+
+    def _encrypt(self) -> bool:
+        password = self.store.read(password_of(SNAPSHOT_USER)).decode()
+        changed = self._credential("snapshot", SNAPSHOT_CREDENTIAL, password)
+        keys = self.sink.read()
+        if self.given["unseal"] == "systemd-creds" and keys is not None and keys.usable:
+            shares = json.dumps(keys.shares[: keys.threshold])
+            changed = self._credential("unseal", UNSEAL_CREDENTIAL, shares) or changed
+        return changed
+
+    def _configure(self) -> bool:
+        if not self.api.member().serves:
+            return False
+        wanted = self.given["configuration"]
+        passwords = {name: self.store.read(password_of(name)).decode() for name in wanted["users"]}
+        return bool(configure(self.api, self.sink, wanted, passwords, OWN_USER))
+
+    def _finish(self) -> bool:
+        keys = self.sink.read()
+        return keys is not None and keys.told and self._on_machine(work="unmark")
+
+    def _credential(self, name: str, path: str, content: str) -> bool:
+        return self._on_machine(work="encrypt", name=name, path=path, content=content)
+
+    def _on_machine(self, **work: str) -> bool:
+        if "content" in work and not self._is_pipelining_enabled("new"):
+            raise AnsibleActionFail(
+                "a secret would be written into a temporary file on the machine, since pipelining"
+                " is off; set ANSIBLE_PIPELINING=True and unset ANSIBLE_KEEP_REMOTE_FILES"
+            )
+        answer = self._execute_module(
+            module_name="vault",
+            module_args={"step": self.given["step"], **work},
+            task_vars=self.variables,
+        )
+        if answer.get("failed"):
+            # Without the answer's "invocation", and whatever else there is to be careful with.
+            raise AnsibleActionFail(str(answer.get("msg", "the module failed without a message")))
+        return bool(answer["changed"])

@@ -1,0 +1,1 @@
+"""What the module ``vault`` does on a machine."""

@@ -1,0 +1,125 @@
+"""What Vault needs on a machine besides files: the marker of an attempt, and credentials."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+MARKER = Path("/var/lib/provision/vault-attempt")
+"""Says that this machine's Vault was never used, and in which attempt it takes part."""
+STATE = Path("/var/lib/private/vault")
+UNIT = "vault.service"
+
+
+class WorkError(Exception):
+    """A step that cannot be done, in words for the administrator."""
+
+
+def mark(attempt: str, marker: Path = MARKER) -> bool:
+    """Note that this machine's Vault takes part in ``attempt``; whether that was new."""
+    if _marked(marker) == attempt:
+        return False
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    _write(marker, attempt.encode() + b"\n", 0o644)
+    return True
+
+
+def unmark(marker: Path = MARKER) -> bool:
+    """Take the marker away: from now on this Vault is never emptied; whether there was one."""
+    if not marker.exists():
+        return False
+    marker.unlink()
+    _sync(marker.parent)
+    return True
+
+
+def empty(attempt: str, marker: Path = MARKER, state: Path = STATE) -> bool:
+    """Empty a Vault that was initialised in ``attempt`` and never used.
+
+    Raises
+    ------
+    WorkError
+        The machine does not bear the attempt's marker: its Vault may hold something.
+    """
+    if _marked(marker) != attempt:
+        raise WorkError(
+            "this machine's Vault is initialised, its keys are not in the site's secrets, and"
+            " nothing says that it was never used, so it is not emptied; bring the secrets that"
+            " belong to it: provision secrets import FILE"
+        )
+    _run(["systemctl", "stop", UNIT])
+    for entry in state.iterdir() if state.is_dir() else ():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    _run(["systemctl", "start", UNIT])
+    return True
+
+
+def encrypt(name: str, path: Path, content: bytes) -> bool:
+    """Keep ``content`` as a credential that only this machine can decrypt; whether it changed.
+
+    The content passes through pipes alone.
+    """
+    if path.exists():
+        found = _credentials(["decrypt", f"--name={name}", str(path), "-"], b"")
+        if found.returncode == 0 and found.stdout == content:
+            return False
+    made = _credentials(["encrypt", "--with-key=auto", f"--name={name}", "-", "-"], content)
+    if made.returncode != 0:
+        raise WorkError(
+            f"systemd-creds cannot encrypt {name}: {made.stderr.decode(errors='replace').strip()}"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, made.stdout, 0o600)
+    return True
+
+
+def forget(*paths: Path) -> bool:
+    """Remove files; whether any was there."""
+    found = [path for path in paths if path.exists()]
+    for path in found:
+        path.unlink()
+    return bool(found)
+
+
+def _marked(marker: Path) -> str:
+    try:
+        return marker.read_text("utf-8").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    fresh = path.with_name(f".{path.name}.provision-new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _credentials(arguments: list[str], content: bytes) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        ["systemd-creds", *arguments], input=content, capture_output=True, check=False
+    )
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise WorkError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")

@@ -1,0 +1,123 @@
+#!/usr/bin/python
+"""Does on a machine what Vault needs there; the action plugin of the same name calls it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.vault.machine import WorkError, empty, encrypt, mark, unmark
+
+DOCUMENTATION = r"""
+module: vault
+short_description: Bring a member of Vault up, one step at a time
+description:
+  - The action plugin speaks to Vault from the controller, where the site's secrets are, and has
+    this module do what is done on the machine.
+author:
+  - The provision authors
+options:
+  step:
+    description:
+      - V(begin) proves that keys can be kept. V(ready) marks a Vault that was never used, or
+        empties one that was initialised in vain.
+      - V(initialise) initialises it and keeps its keys. V(unseal) unseals it.
+      - V(encrypt) encrypts to the machine what it needs by itself. V(configure) makes Vault hold
+        what is wanted. V(finish) takes the marker away.
+    type: str
+    choices: [begin, ready, initialise, unseal, encrypt, configure, finish]
+    required: true
+  members:
+    description: Address of every member by machine.
+    type: dict
+  lead:
+    description: The member that the others join.
+    type: str
+  unseal:
+    description: V(manual) where people unseal; only a Vault that is not set up is unsealed then.
+    type: str
+  shares:
+    description: Into how many shares the unsealing key is split.
+    type: int
+  threshold:
+    description: How many shares unseal.
+    type: int
+  pgp_keys:
+    description: Files on the controller with public PGP keys, one a share.
+    type: list
+    elements: str
+  configuration:
+    description: What Vault should hold.
+    type: dict
+  work:
+    description: What is to be done here. The action plugin fills it in.
+    type: str
+    choices: [mark, unmark, empty, encrypt]
+  attempt:
+    description: The attempt to initialise that the machine takes part in.
+    type: str
+  name:
+    description: Name of a credential.
+    type: str
+  path:
+    description: File of the credential.
+    type: path
+  content:
+    description: Content of the credential.
+    type: str
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Unseal this member
+  vault:
+    step: unseal
+"""
+
+RETURN = r"""
+"""
+
+
+def main() -> None:
+    """Ansible's entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "step": {"type": "str", "required": True},
+            "members": {"type": "dict"},
+            "lead": {"type": "str"},
+            "unseal": {"type": "str"},
+            "shares": {"type": "int"},
+            "threshold": {"type": "int"},
+            "pgp_keys": {"type": "list", "elements": "str", "no_log": False},
+            "configuration": {"type": "dict"},
+            "work": {"type": "str", "choices": ["mark", "unmark", "empty", "encrypt"]},
+            "attempt": {"type": "str"},
+            "name": {"type": "str"},
+            "path": {"type": "path"},
+            "content": {"type": "str", "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    if module.check_mode or given["work"] is None:
+        module.exit_json(changed=False)
+    try:
+        works = {
+            "mark": lambda: mark(given["attempt"]),
+            "unmark": unmark,
+            "empty": lambda: empty(given["attempt"]),
+            "encrypt": lambda: encrypt(
+                given["name"], Path(given["path"]), given["content"].encode()
+            ),
+        }
+        module.exit_json(changed=works[given["work"]]())
+    except WorkError as failure:
+        module.fail_json(msg=str(failure))
+
+
+if __name__ == "__main__":
+    main()

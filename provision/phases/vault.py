@@ -1,0 +1,360 @@
+"""``vault``: the site's secrets, kept by Vault outside the cluster, on one, three or five machines.
+
+Its playbook brings the machines up; what Vault itself holds is asked of its
+API and restored there, by the action plugin ``vault`` on the controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from provision.facts import Facts, Query, ServiceQuery
+from provision.openings import Opening
+from provision.phase import AnsiblePhase, Context, Decision, GateSpec, Run, Skip
+from provision.secretspec import Certificate, Random, SecretSpec
+from provision.site import Address, Model, Settings, Site
+from provision.vault.configuration import (
+    ADMIN_TEXT,
+    SNAPSHOT_TEXT,
+    configuration_differences,
+)
+from provision.vault.names import (
+    ADMIN_POLICY,
+    ADMIN_USER,
+    AUDIT_LOG,
+    MARKER,
+    OWN_USER,
+    SNAPSHOT_CREDENTIAL,
+    SNAPSHOT_POLICY,
+    SNAPSHOT_USER,
+    UNSEAL_CREDENTIAL,
+    password_of,
+)
+from provision.vault.pgp import public_key
+
+SERVING_SECONDS = 180
+ANSWER_SECONDS = 60
+
+Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]*[smh]$")]
+"""A time as Vault writes it: ``87600h``."""
+PolicyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9/_.-]*$")]
+
+
+class SnapshotSettings(Model):
+    """Snapshots that the machines take by themselves."""
+
+    calendar: str = "*-*-* 02:30:00"
+    """When, as systemd.time(7) writes it; each machine is asked, and the active one takes it."""
+    keep: Annotated[int, Field(ge=1, le=1000)] = 14
+    """How many are kept on a machine."""
+    copy_to: Annotated[str, Field(pattern=r"^/[^\s]*$")] | None = None
+    """Folder, such as a mount of another machine's disk, that gets a copy of each."""
+
+
+class VaultSettings(Settings):
+    """Vault, outside the cluster."""
+
+    component = "vault"
+    optional = True
+
+    hosts: tuple[str, ...] = ()
+    """Machines that run it: one, three or five; without any, the control-plane machines."""
+    port: Annotated[int, Field(ge=1024, le=65534)] = 8200
+    """TCP port of its API; the next port is for the members among themselves."""
+    names: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")], ...] = ()
+    """DNS names of the whole, each with a record for every member; the first is its address for
+    clients."""
+    disable_mlock: bool = False
+    """Whether Vault's memory is left unlocked, for machines that forbid to lock it. Swap is kept
+    from its unit in any case."""
+    unseal: Literal["manual", "systemd-creds"] = "systemd-creds"
+    """How it is unsealed after a start: by people, or by the machine itself with keys that only
+    this machine can decrypt."""
+    shares: Annotated[int, Field(ge=1, le=255)] = 5
+    """Into how many shares the unsealing key is split, when Vault is initialised."""
+    threshold: Annotated[int, Field(ge=1, le=255)] = 3
+    """How many shares unseal it."""
+    pgp_keys: tuple[Path, ...] = ()
+    """Public PGP keys of the administrators, files relative to the site file, one a share; Vault
+    encrypts each share with one. Without any, the shares are kept in the site's secrets."""
+    max_lease_ttl: Duration = "87600h"
+    """How long a token or lease may live at most; Phalanx wants ten years."""
+    default_lease_ttl: Duration = "768h"
+    """How long they live where nobody says otherwise."""
+    log_level: Literal["trace", "debug", "info", "warn", "error"] = "info"
+    """From which level on it logs."""
+    policies: dict[PolicyName, Path] = Field(default_factory=dict)
+    """Policies by name: files in Vault's policy language, relative to the site file."""
+    snapshots: SnapshotSettings = SnapshotSettings()
+    """Snapshots on the machines' own disks."""
+
+
+class VaultPhase(AnsiblePhase):
+    """A Vault with raft storage, initialised, unsealed and set up."""
+
+    name = "vault"
+    after = ("depot", "machine")
+    settings = VaultSettings
+
+    def hosts(self, context: Context) -> tuple[str, ...]:
+        """The machines that the settings name."""
+        return vault_hosts(context.site)
+
+    def validate_site(self, site: Site) -> Iterator[str]:
+        """Machines, shares, keys, policies and the address must fit together."""
+        settings = site.settings(VaultSettings)
+        yield from _host_problems(site, settings)
+        yield from _share_problems(settings)
+        for name, path in settings.policies.items():
+            if not site.resolve(path).is_file():
+                yield f"vault.policies.{name} {path} is no file that can be read"
+        for place, path in enumerate(settings.pgp_keys):
+            try:
+                public_key(site.resolve(path))
+            except ValueError as error:
+                yield f"vault.pgp_keys.{place} {path} {error}"
+        for name in settings.policies:
+            if name in (ADMIN_POLICY, SNAPSHOT_POLICY, "root", "default"):
+                yield f"vault.policies.{name} is the name of a policy that is not the site's"
+
+    def secrets(self, site: Site) -> Sequence[SecretSpec]:
+        """A certificate for each member, and the users' passwords."""
+        settings = site.settings(VaultSettings)
+        certificates = [
+            Certificate(
+                f"vault/{name}",
+                authority="site-ca",
+                common_name=name,
+                names=(name, str(site.hosts[name].address), *settings.names),
+                usages=("server", "client"),
+            )
+            for name in vault_hosts(site)
+        ]
+        users = (OWN_USER, ADMIN_USER, SNAPSHOT_USER)
+        return [*certificates, *(Random(password_of(user)) for user in users)]
+
+    def openings(self, site: Site) -> Sequence[Opening]:
+        """The API for everyone, and the members among themselves."""
+        settings = site.settings(VaultSettings)
+        on: Literal["control_plane", "all"] = (
+            "control_plane" if set(vault_hosts(site)) <= set(site.control_plane) else "all"
+        )
+        return (
+            Opening(str(settings.port), "Vault", "any", on=on),
+            Opening(str(settings.port + 1), "Vault's members", "machines", on=on),
+        )
+
+    def query(self, context: Context, host: str) -> Query:
+        """The role's state, the marker of an attempt, and what is encrypted to the machine."""
+        files = {SNAPSHOT_CREDENTIAL}
+        if context.site.settings(VaultSettings).unseal == "systemd-creds":
+            files.add(UNSEAL_CREDENTIAL)
+        return super().query(context, host) | Query(
+            files=frozenset(files), texts=frozenset({MARKER})
+        )
+
+    def service(self, context: Context) -> ServiceQuery:
+        """Every member, and what Vault should hold."""
+        return ServiceQuery(
+            "vault",
+            {"members": member_urls(context.site), "configuration": configuration(context.site)},
+        )
+
+    def decide(self, context: Context, facts: Facts) -> Decision:
+        """Run where a machine or Vault itself differs; say so where only a person can help."""
+        reasons = self.state_reasons(context, facts)
+        restarting = set(reasons)
+        told = facts.services[self.name]
+        members: Mapping[str, Mapping[str, Any]] = told["members"]
+        active = [name for name, member in members.items() if member["active"]]
+        waiting = _waiting_for_people(context.site, facts, told)
+        for host in self.hosts(context):
+            if host in facts.reachable and not waiting:
+                found = list(self._service_reasons(context, facts, host))
+                if found:
+                    reasons[host] = [*reasons.get(host, []), *found]
+        lead = active[0] if active else self.hosts(context)[0]
+        settings = list(self._setting_reasons(context, told)) if lead in facts.reachable else []
+        if settings:
+            reasons[lead] = [*reasons.get(lead, []), *settings]
+        if not reasons:
+            return Skip("Vault is as the site says", attention=waiting)
+        lead_of = {host: {"vault_lead": lead} for host in reasons}
+        if not active:
+            return Run(reasons, variables=lead_of)
+        # One at a time, the active one last: each restart costs a vote.
+        ordered = sorted(reasons, key=lambda host: (host in active, host))
+        one_by_one = [(host,) for host in ordered] if restarting else ()
+        return Run(reasons, waves=one_by_one, variables=lead_of)
+
+    def _service_reasons(self, context: Context, facts: Facts, host: str) -> Iterator[str]:
+        settings = context.site.settings(VaultSettings)
+        told = facts.services[self.name]
+        member = told["members"][host]
+        observed = facts.machines[host].observed
+        if member["error"]:
+            yield f"Vault does not answer: {member['error']}"
+        elif not member["initialized"]:
+            others = any(item["initialized"] for item in told["members"].values())
+            yield "Vault is no member of the others yet" if others else "Vault is not initialised"
+        elif member["sealed"]:
+            yield "Vault is sealed, wanted unsealed"
+        if settings.unseal == "systemd-creds" and observed["files"][UNSEAL_CREDENTIAL] is None:
+            yield f"credential {UNSEAL_CREDENTIAL} is missing, wanted present"
+        if observed["files"][SNAPSHOT_CREDENTIAL] is None:
+            yield f"credential {SNAPSHOT_CREDENTIAL} is missing, wanted present"
+        if told["keys"] not in ("none", "attempt") and observed["texts"][MARKER] is not None:
+            yield f"file {MARKER} is present, wanted absent"
+
+    def _setting_reasons(self, context: Context, told: Mapping[str, Any]) -> Iterator[str]:
+        if told["root_token"] and any(item["active"] for item in told["members"].values()):
+            yield "root token is still valid, wanted revoked"
+        if told["found"] is not None:
+            yield from configuration_differences(configuration(context.site), told["found"])
+
+    def variables(self, context: Context, host: str) -> Mapping[str, Any]:
+        """Variables of the role ``vault``."""
+        site = context.site
+        settings = site.settings(VaultSettings)
+        address = site.hosts[host].address
+        return {
+            "vault_site": site.name,
+            "vault_lead": vault_hosts(site)[0],
+            "vault_members": member_urls(site),
+            "vault_own_address": f"[{address}]" if address.version == 6 else str(address),
+            "vault_port": settings.port,
+            "vault_disable_mlock": settings.disable_mlock,
+            "vault_unseal": settings.unseal,
+            "vault_shares": settings.shares,
+            "vault_threshold": settings.threshold,
+            "vault_pgp_keys": [str(site.resolve(path)) for path in settings.pgp_keys],
+            "vault_max_lease_ttl": settings.max_lease_ttl,
+            "vault_default_lease_ttl": settings.default_lease_ttl,
+            "vault_log_level": settings.log_level,
+            "vault_configuration": configuration(site),
+            "vault_snapshot_calendar": settings.snapshots.calendar,
+            "vault_snapshot_keep": settings.snapshots.keep,
+            "vault_snapshot_copy_to": settings.snapshots.copy_to or "",
+        }
+
+    def gates(self, context: Context, hosts: Sequence[str]) -> Sequence[GateSpec]:
+        """Every member answers; and serves, where it unseals by itself."""
+        members = {"members": member_urls(context.site)}
+        if context.site.settings(VaultSettings).unseal == "manual":
+            return (GateSpec("Vault answers", ANSWER_SECONDS, members),)
+        return (GateSpec("Vault serves", SERVING_SECONDS, members),)
+
+
+def vault_hosts(site: Site) -> tuple[str, ...]:
+    """The machines that run Vault, in order."""
+    return site.settings(VaultSettings).hosts or site.control_plane
+
+
+def vault_url(site: Site) -> str:
+    """The address for clients: by name, or the first member's."""
+    settings = site.settings(VaultSettings)
+    if settings.names:
+        return f"https://{settings.names[0]}:{settings.port}"
+    return member_urls(site)[vault_hosts(site)[0]]
+
+
+def member_urls(site: Site) -> dict[str, str]:
+    """Every member's own address, by machine."""
+    port = site.settings(VaultSettings).port
+    return {name: _url(site.hosts[name].address, port) for name in vault_hosts(site)}
+
+
+def configuration(site: Site) -> dict[str, dict[str, Any]]:
+    """What Vault should hold, as plain data."""
+    settings = site.settings(VaultSettings)
+    admin = {"token_policies": [ADMIN_POLICY]}
+    return {
+        "audit": {"file": {"type": "file", "options": {"file_path": AUDIT_LOG}}},
+        "secrets": {"secret": {"type": "kv", "options": {"version": "2"}}},
+        "auth": {"approle": {"type": "approle"}, "userpass": {"type": "userpass"}},
+        "policies": {
+            ADMIN_POLICY: ADMIN_TEXT,
+            SNAPSHOT_POLICY: SNAPSHOT_TEXT,
+            **{
+                name: site.resolve(path).read_text("utf-8")
+                for name, path in settings.policies.items()
+            },
+        },
+        "users": {
+            # Batch tokens leave nothing behind in Vault's storage.
+            OWN_USER: {**admin, "token_type": "batch", "token_ttl": 900},
+            ADMIN_USER: {**admin, "token_type": "default", "token_ttl": 3600},
+            SNAPSHOT_USER: {
+                "token_policies": [SNAPSHOT_POLICY],
+                "token_type": "batch",
+                "token_ttl": 900,
+            },
+        },
+    }
+
+
+def _waiting_for_people(site: Site, facts: Facts, told: Mapping[str, Any]) -> str:
+    """What only a person can do now, or nothing."""
+    settings = site.settings(VaultSettings)
+    members = told["members"]
+    initialised = [name for name, member in members.items() if member["initialized"]]
+    answering = [name for name, member in members.items() if not member["error"]]
+    absent = [name for name in members if name not in facts.reachable]
+    if not initialised:
+        if told["keys"] not in ("none", "attempt") and len(answering) == len(members):
+            return (
+                "every member is empty, and the keys of a Vault that was are kept;"
+                " bring it back: provision vault restore FILE;"
+                " or begin anew: provision vault forget"
+            )
+        if absent and told["keys"] in ("none", "attempt"):
+            return f"Vault is initialised when all its machines are there; {absent[0]} is not"
+        return ""
+    if told["error"]:
+        return (
+            f"Vault refuses this project's own user ({told['error']});"
+            f" set its password in Vault to that of the secret {password_of(OWN_USER)}"
+        )
+    sealed = [name for name in initialised if members[name]["sealed"]]
+    unsealing = told["keys"] == "usable" and (settings.unseal != "manual" or told["root_token"])
+    if sealed and not unsealing and told["keys"] != "attempt":
+        return f"Vault is sealed on {', '.join(sealed)}; unseal it: provision vault unseal"
+    return ""
+
+
+def _host_problems(site: Site, settings: VaultSettings) -> Iterator[str]:
+    for name in settings.hosts:
+        if name not in site.hosts:
+            yield f"vault.hosts names {name}, which is none of hosts"
+    if len(set(settings.hosts)) != len(settings.hosts):
+        yield "vault.hosts names a machine twice"
+    if settings.hosts and len(settings.hosts) not in (1, 3, 5):
+        yield (
+            f"vault.hosts names {len(settings.hosts)} machines; raft needs an odd number to"
+            " survive a loss: give 1, 3 or 5"
+        )
+
+
+def _share_problems(settings: VaultSettings) -> Iterator[str]:
+    if settings.threshold > settings.shares:
+        yield f"vault.threshold {settings.threshold} is above vault.shares {settings.shares}"
+    if settings.shares > 1 and settings.threshold == 1:
+        yield "vault.threshold 1 lets any one share unseal; give 2 or more, or one share"
+    if settings.pgp_keys and len(settings.pgp_keys) != settings.shares:
+        yield (
+            f"vault.pgp_keys has {len(settings.pgp_keys)} keys for {settings.shares} shares;"
+            " give one a share"
+        )
+    if settings.pgp_keys and settings.unseal == "systemd-creds":
+        yield (
+            "vault.pgp_keys let no machine read the shares, which vault.unseal: systemd-creds"
+            " needs; write unseal: manual, or give no keys"
+        )
+
+
+def _url(address: Address, port: int) -> str:
+    return f"https://[{address}]:{port}" if address.version == 6 else f"https://{address}:{port}"

@@ -1,0 +1,1 @@
+"""The site's Vault: what it should hold, its keys, and how it is brought up."""

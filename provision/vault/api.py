@@ -1,0 +1,88 @@
+"""What the project asks of one member of Vault; ``adapters/vault.py`` speaks to a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from provision.vault.configuration import Configuration
+
+
+@dataclass(frozen=True)
+class Member:
+    """How one machine's Vault stands, as it tells everybody."""
+
+    error: str = ""
+    """Why it does not answer."""
+    initialized: bool = False
+    """It has a barrier: its own or, once it joined, the others'."""
+    sealed: bool = True
+    active: bool = False
+    """It is the one that writes."""
+    version: str = ""
+    progress: int = 0
+    """Shares that were given since the last unsealing."""
+    threshold: int = 0
+    """Shares that are needed."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers at all."""
+        return not self.error
+
+    @property
+    def serves(self) -> bool:
+        """Whether requests to it are served, by itself or by the active one."""
+        return self.answers and self.initialized and not self.sealed
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+class VaultApi(Protocol):
+    """One member of Vault.
+
+    Every method but :meth:`member` raises ``UnreachableError`` where Vault
+    does not answer, and ``VaultRefusalError`` where it refuses.
+    """
+
+    def member(self) -> Member:
+        """How it stands; never raises for Vault's own fault."""
+
+    def initialise(self, shares: int, threshold: int, pgp_keys: Sequence[str]) -> Mapping[str, Any]:
+        """Initialise it: ``shares`` and ``root_token``."""
+
+    def join(self, leader: str, authority: str) -> None:
+        """Become a member of the Vault at ``leader``; ``authority`` is a certificate in PEM."""
+
+    def unseal(self, share: str) -> Member:
+        """Give one share."""
+
+    def use(self, token: str) -> None:
+        """Use ``token`` from now on."""
+
+    def login(self, user: str, password: str) -> str:
+        """Log in by userpass, use the token from now on, and return it."""
+
+    def token_holds(self) -> bool:
+        """Whether the token in use is one that Vault knows."""
+
+    def revoke(self) -> None:
+        """Revoke the token in use."""
+
+    def configuration(self, wanted: Configuration) -> Configuration:
+        """What Vault holds of the names in ``wanted``."""
+
+    def configure(self, part: str, name: str, value: Any, *, password: str = "") -> None:
+        """Make one thing of a configuration so; ``password`` is for a user that is made."""
+
+    def voters(self) -> Mapping[str, bool]:
+        """Whether each member votes, by its machine's name."""
+
+    def snapshot(self) -> bytes:
+        """A snapshot of everything; readable with the unsealing keys alone."""
+
+    def restore(self, snapshot: bytes, *, force: bool) -> None:
+        """Put a snapshot back; ``force`` where it is of a Vault with other keys."""

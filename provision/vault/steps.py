@@ -1,0 +1,211 @@
+"""The steps that bring Vault up; each may be run again, and does only what is left to do."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from provision.errors import OperatorError, VaultRefusalError
+from provision.gates import Gates
+from provision.phase import GateSpec
+from provision.vault.api import Member, VaultApi
+from provision.vault.configuration import Configuration, configuration_differences
+from provision.vault.keys import Keys, KeySink
+
+UNSEAL_SECONDS = 120
+"""A new member first receives everything that the others hold."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How the unsealing keys are shared out."""
+
+    shares: int
+    threshold: int
+    pgp_keys: Sequence[str] = ()
+    """In base64, one a share; without any, the shares are told as they are."""
+
+
+def initialise(api: VaultApi, sink: KeySink, sharing: Sharing) -> bool:
+    """Initialise Vault and keep its keys; whether that was left to do.
+
+    The sink holds the attempt already (:meth:`KeySink.begin`).
+
+    Raises
+    ------
+    VaultRefusalError
+        Vault is initialised, and its keys are not kept.
+    """
+    kept = sink.read()
+    if kept is not None and kept.told:
+        return False
+    if kept is None or api.member().initialized:
+        raise VaultRefusalError(
+            "Vault is initialised already, and its keys are not in the site's secrets",
+            why="without them it cannot be unsealed",
+            fix="bring the site's secrets here: provision secrets import FILE",
+        )
+    told = api.initialise(sharing.shares, sharing.threshold, sharing.pgp_keys)
+    keys = Keys(
+        kept.attempt,
+        tuple(told["shares"]),
+        sharing.threshold,
+        encrypted=bool(sharing.pgp_keys),
+        root_token=str(told["root_token"]),
+    )
+    sink.keep(keys)
+    return True
+
+
+def unseal(
+    api: VaultApi,
+    shares: Sequence[str],
+    *,
+    leader: str = "",
+    authority: str = "",
+    gates: Callable[..., Gates] = Gates,
+) -> bool:
+    """Unseal one member, which joins the others first where it is new; whether it was sealed.
+
+    Parameters
+    ----------
+    leader, authority
+        Address of the member that is joined, and the certificate to trust it by.
+    """
+    member = api.member()
+    if member.serves:
+        return False
+    if not member.initialized and leader:
+        api.join(leader, authority)
+    for share in shares:
+        if api.unseal(share).serves:
+            break
+    wait_until_serving(api, gates=gates)
+    return True
+
+
+def wait_until_serving(api: VaultApi, *, gates: Callable[..., Gates] = Gates) -> None:
+    """Return once a member is unsealed.
+
+    Raises
+    ------
+    DeadlineError
+        It is not in time.
+    """
+
+    def serving() -> tuple[bool, str]:
+        member = api.member()
+        return member.serves, member.error or _state(member)
+
+    _wait("Vault unsealed", serving, gates)
+
+
+def restore(
+    api: VaultApi,
+    snapshot: bytes,
+    log_in: Callable[[], object],
+    *,
+    gates: Callable[..., Gates] = Gates,
+) -> None:
+    """Put a snapshot of this very Vault back, and return once it is what Vault holds.
+
+    Vault takes it and answers before it has put it back; a policy that only
+    the present has tells the two apart.
+    """
+    log_in()
+    passing = f"provision-restoring-{secrets.token_hex(4)}"
+    api.configure("policies", passing, "# Here until a snapshot is put back.\n")
+    api.restore(snapshot, force=False)
+
+    def restored() -> tuple[bool, str]:
+        try:
+            log_in()
+            found = api.configuration({"policies": {passing: ""}})
+        except OperatorError as error:
+            return False, error.found or error.what
+        return passing not in found["policies"], "Vault still holds what it held before"
+
+    _wait("snapshot put back", restored, gates)
+
+
+def replace_by(api: VaultApi, snapshot: bytes, *, gates: Callable[..., Gates] = Gates) -> None:
+    """Replace a passing Vault by the snapshot of another, through its active member.
+
+    A snapshot also says who its members were. So all of them must be members
+    of the passing Vault already; one alone would wait for the others' votes.
+    All of them have to be restarted then: they still hold the passing Vault's
+    seal in memory.
+    """
+    api.restore(snapshot, force=True)
+
+    def replaced() -> tuple[bool, str]:
+        member = api.member()
+        return bool(member.error) or member.sealed, _state(member)
+
+    # Vault cannot read what it now holds, and seals itself.
+    _wait("snapshot put back", replaced, gates)
+
+
+def _wait(
+    condition: str, look: Callable[[], tuple[bool, str]], gates: Callable[..., Gates]
+) -> None:
+    gate = GateSpec(condition, UNSEAL_SECONDS)
+    gates({condition: lambda _: look()}).wait(gate, lambda _: None, lambda: False)
+
+
+def configure(
+    api: VaultApi,
+    sink: KeySink,
+    wanted: Configuration,
+    passwords: Mapping[str, str],
+    own_user: str,
+) -> list[str]:
+    """Make Vault hold what is wanted, and revoke the root token once it is not needed.
+
+    Parameters
+    ----------
+    passwords
+        By user; a user that exists keeps the one it has.
+    own_user
+        Whose login replaces the root token.
+
+    Returns
+    -------
+    What was done, a phrase each.
+    """
+    keys = sink.read()
+    done: list[str] = []
+    root = keys.root_token if keys else ""
+    if root:
+        api.use(root)
+        if not api.token_holds():
+            # It was revoked, and the run ended before that was noted.
+            root = ""
+    if not root:
+        api.login(own_user, passwords[own_user])
+    found = api.configuration(wanted)
+    for part in ("auth", "secrets", "policies", "users", "audit"):
+        for name, value in wanted.get(part, {}).items():
+            one = {part: {name: value}}
+            for difference in configuration_differences(one, found):
+                new = name not in found.get(part, {})
+                password = passwords[name] if part == "users" and new else ""
+                api.configure(part, name, value, password=password)
+                done.append(difference)
+                break
+    if root:
+        api.login(own_user, passwords[own_user])
+        api.configuration(wanted)
+        api.use(root)
+        api.revoke()
+    if keys and keys.root_token:
+        sink.keep(keys.without_root_token())
+        done.append("root token is revoked")
+    return done
+
+
+def _state(member: Member) -> str:
+    if not member.initialized:
+        return "it has not joined yet"
+    return "it is sealed" if member.sealed else "it serves"

@@ -1,0 +1,218 @@
+"""Vault outlives its leader, a reboot and the loss of its data, and lets no key out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hvac
+import pytest
+import requests
+
+from tests.lab.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.lab.machines import Lab, Machine
+
+POLICY = "provision-admin"
+PORT = 8200
+WIPE = "systemctl stop vault && rm -rf /var/lib/private/vault/* && systemctl start vault"
+
+
+@pytest.fixture(autouse=True)
+def _vault_stands(lab: Lab) -> None:
+    lab.provision("up", "--no-verify", "--only", "vault")
+    lab.provision("vault", "status")
+
+
+def test_it_holds_what_the_platform_needs(lab: Lab) -> None:
+    admin = _admin(lab)
+    mounts = admin.sys.list_mounted_secrets_engines()["data"]
+    assert mounts["secret/"]["type"] == "kv"
+    assert mounts["secret/"]["options"] == {"version": "2"}
+    assert "approle/" in admin.sys.list_auth_methods()["data"]
+    assert "file/" in admin.sys.list_enabled_audit_devices()["data"]
+    token = admin.auth.token.create_orphan(policies=[POLICY], ttl="87600h", no_default_policy=True)
+    assert token["auth"]["lease_duration"] == 87600 * 3600
+    keys = json.loads(_secret(lab, "vault/keys"))
+    assert keys["root_token"] == ""
+    assert lab.provision("plan", "--only", "vault").count("nothing to do") == 1
+
+
+def test_the_leader_dies(lab: Lab, report: Callable[[str], None]) -> None:
+    _write(lab, "before")
+    leader = _leader(lab)
+    leader.run("systemctl kill --kill-whom=main --signal=KILL vault")
+    took = wait_until("Vault takes a write", lambda: _write(lab, "after"), seconds=60)
+    report(f"Vault takes writes {took:.1f} s after its leader was killed")
+    assert took < 15
+    wait_until("every member serves", lambda: lab.provision("vault", "status"), seconds=60)
+    assert _read(lab) == "after"
+
+
+def test_all_machines_reboot(lab: Lab, report: Callable[[str], None]) -> None:
+    _write(lab, "kept")
+    for machine in lab.machines.values():
+        machine.kill()
+    for machine in lab.machines.values():
+        machine.start()
+    took = wait_until("Vault serves", lambda: lab.provision("vault", "status"), seconds=300)
+    report(f"Vault serves by itself {took:.1f} s after all machines were switched on")
+    assert _read(lab) == "kept"
+
+
+def test_a_policy_that_was_edited_by_hand(lab: Lab) -> None:
+    admin = _admin(lab)
+    admin.sys.create_or_update_acl_policy("theirs", 'path "secret/*" { capabilities = ["read"] }')
+    admin.sys.create_or_update_acl_policy("provision-snapshot", 'path "x" { capabilities = [] }')
+    printed = lab.provision("plan", "--only", "vault", expect=2)
+    assert "policy provision-snapshot is changed, wanted as the site says" in printed
+    lab.provision("up", "--no-verify", "--only", "vault")
+    assert "sys/storage" in admin.sys.read_acl_policy("provision-snapshot")["data"]["policy"]
+    assert "theirs" in admin.sys.list_acl_policies()["data"]["keys"]
+    lab.provision("plan", "--only", "vault")
+
+
+def test_a_sealed_vault_says_what_to_run_and_stops_nothing(lab: Lab, tmp_path: Path) -> None:
+    manual = _with_settings(lab, tmp_path, unseal="manual")
+    manual.provision("up", "--no-verify", "--only", "vault")
+    for machine in lab.machines.values():
+        machine.run("systemctl restart vault")
+    wait_until("all are sealed", lambda: len(_sealed(lab)) == len(lab.machines), seconds=60)
+    printed = manual.provision("plan", "--only", "vault", expect=0)
+    assert "unseal it: provision vault unseal" in printed
+    printed = manual.provision("up", "--no-verify", "--only", "vault")
+    assert "unseal it: provision vault unseal" in printed
+    assert "is sealed" in manual.provision("vault", "status", expect=10)
+    manual.provision("vault", "unseal")
+    wait_until("every member serves", lambda: manual.provision("vault", "status"), seconds=60)
+    lab.provision("up", "--no-verify", "--only", "vault")
+
+
+def test_snapshot_wipe_restore(lab: Lab, tmp_path: Path) -> None:
+    _write(lab, "in the snapshot")
+    snapshot = tmp_path / "vault.snap"
+    lab.provision("vault", "snapshot", str(snapshot))
+    assert snapshot.stat().st_mode & 0o077 == 0
+    _write(lab, "after the snapshot")
+    lab.provision("vault", "restore", str(snapshot), "--yes")
+    assert _read(lab) == "in the snapshot"
+
+    for machine in lab.machines.values():
+        machine.run(WIPE)
+    printed = lab.provision("up", "--no-verify", "--only", "vault")
+    assert "provision vault restore FILE" in printed
+    assert "systemctl restart vault" in lab.provision("vault", "restore", str(snapshot), "--yes")
+    for machine in lab.machines.values():
+        machine.run("systemctl restart vault")
+    wait_until("every member serves", lambda: lab.provision("vault", "status"), seconds=60)
+    lab.provision("up", "--no-verify", "--only", "vault")
+    assert _read(lab) == "in the snapshot"
+    lab.provision("plan", "--only", "vault")
+
+
+def test_a_machine_takes_snapshots_by_itself(lab: Lab) -> None:
+    for machine in lab.machines.values():
+        machine.run("systemctl start vault-snapshot")
+    taken = _leader(lab).run("ls -l /var/lib/vault-snapshots/vault-*.snap")
+    assert taken.startswith("-rw------- 1 root root")
+
+
+def test_no_key_is_anywhere_but_in_the_sites_secrets(lab: Lab, tmp_path: Path) -> None:
+    keys = json.loads(_secret(lab, "vault/keys"))
+    passwords = [
+        _secret(lab, f"vault/{user}-password") for user in ("provision", "admin", "snapshot")
+    ]
+    values = [*keys["shares"], *passwords]
+    assert all(len(value) > 20 for value in values)
+    patterns = "\n".join(values)
+    for machine in lab.machines.values():
+        found = machine.run(
+            "umask 077; cat > /run/patterns;"
+            " journalctl --no-pager | grep --fixed-strings --file=/run/patterns --count;"
+            " cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null"
+            " | grep --text --fixed-strings --file=/run/patterns --count;"
+            " grep --recursive --text --fixed-strings --files-with-matches --file=/run/patterns"
+            " /var/log /etc /tmp /var/lib/private/vault /var/lib/provision /home /root 2>/dev/null;"
+            " rm /run/patterns",
+            stdin=patterns,
+            check=False,
+        )
+        assert found.split() == ["0", "0"], machine.name
+    for path in lab.state.rglob("*"):
+        if path.is_file() and "secrets" not in path.relative_to(lab.state).parts:
+            content = path.read_text(errors="replace")
+            assert not [True for value in values if value in content], path
+    printed = lab.provision("plan", "--json", "--only", "vault")
+    assert not [True for value in values if value in printed]
+
+
+def _client(lab: Lab, name: str) -> hvac.Client:
+    session = requests.Session()
+    session.trust_env = False
+    authority = str(lab.state / "secrets" / "site-ca.crt")
+    session.verify = authority
+    return hvac.Client(
+        url=f"https://{lab.machines[name].address}:{PORT}",
+        token="",
+        verify=authority,
+        timeout=5,
+        session=session,
+    )
+
+
+def _admin(lab: Lab, name: str = "n1") -> hvac.Client:
+    client = _client(lab, name)
+    client.auth.userpass.login("admin", _secret(lab, "vault/admin-password"))
+    return client
+
+
+def _secret(lab: Lab, name: str) -> str:
+    return (lab.state / "secrets" / name).read_text().strip()
+
+
+def _leader(lab: Lab) -> Machine:
+    for name, machine in lab.machines.items():
+        if _client(lab, name).sys.read_leader_status()["is_self"]:
+            return machine
+    raise AssertionError("no member is active")
+
+
+def _sealed(lab: Lab) -> list[str]:
+    return [name for name in lab.machines if _client(lab, name).sys.is_sealed()]
+
+
+def _write(lab: Lab, value: str) -> bool:
+    """Write through the first member that takes it."""
+    for name in lab.machines:
+        try:
+            _admin(lab, name).secrets.kv.v2.create_or_update_secret("lab", {"value": value})
+        except (hvac.exceptions.VaultError, requests.RequestException):
+            continue
+        return True
+    return False
+
+
+def _read(lab: Lab) -> str:
+    answer: dict[str, Any] = _admin(lab).secrets.kv.v2.read_secret_version(
+        "lab", raise_on_deleted_version=True
+    )
+    return str(answer["data"]["data"]["value"])
+
+
+def _with_settings(lab: Lab, folder: Path, **settings: Any) -> Lab:
+    """The same site with other settings of ``vault``."""
+    import yaml
+
+    from tests.lab.machines import Lab as SameLab
+
+    site = yaml.safe_load(lab.site_file.read_text())
+    site["vault"] = {**site["vault"], **settings}
+    for key in ("key", "known_hosts"):
+        site["connection"][key] = str((lab.site_file.parent / site["connection"][key]).resolve())
+    path = folder / "site.yaml"
+    path.write_text(yaml.safe_dump(site))
+    return SameLab(path, lab.state_home)

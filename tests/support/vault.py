@@ -1,0 +1,153 @@
+"""A Vault of one member that keeps its state, and a store that dies when it is told to."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from provision.errors import VaultRefusalError
+from provision.vault.api import Member
+from provision.vault.configuration import Configuration
+
+ROOT = "root-token-1"
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Deaths:
+    """Counts moments, and ends the process at one of them."""
+
+    def __init__(self, moment: int = 0) -> None:
+        self.moment = moment
+        self.passed = 0
+
+    def pass_by(self) -> None:
+        """One more moment."""
+        self.passed += 1
+        if self.passed == self.moment:
+            raise Killed
+
+
+class FakeStore:
+    """The site's secret store in memory; may die before and after each writing."""
+
+    def __init__(self, deaths: Deaths | None = None) -> None:
+        self.deaths = deaths or Deaths()
+        self.content: dict[str, bytes] = {}
+
+    def read(self, name: str) -> bytes:
+        return self.content[name]
+
+    def names(self) -> list[str]:
+        return sorted(self.content)
+
+    def put(self, name: str, content: bytes) -> None:
+        self.deaths.pass_by()
+        self.content[name] = content
+        self.deaths.pass_by()
+
+
+class FakeVault:
+    """One member; every call may die before it takes effect, and after."""
+
+    def __init__(self, deaths: Deaths | None = None) -> None:
+        self.deaths = deaths or Deaths()
+        self.generation = 0
+        self.empty()
+        self.token = ""
+
+    def empty(self) -> None:
+        """Lose everything, as an emptied machine does."""
+        self.shares: tuple[str, ...] = ()
+        self.threshold = 0
+        self.given: set[str] = set()
+        self.sealed = True
+        self.tokens: set[str] = set()
+        self.passwords: dict[str, str] = {}
+        self.held: dict[str, dict[str, Any]] = {}
+
+    def member(self) -> Member:
+        made = bool(self.shares)
+        return Member(
+            initialized=made,
+            sealed=self.sealed,
+            active=made and not self.sealed,
+            version="1.21.0",
+            progress=len(self.given),
+            threshold=self.threshold,
+        )
+
+    def initialise(self, shares: int, threshold: int, pgp_keys: Sequence[str]) -> Mapping[str, Any]:
+        self.deaths.pass_by()
+        assert not self.shares
+        self.generation += 1
+        self.shares = tuple(f"share-{self.generation}-{number}" for number in range(shares))
+        self.threshold = threshold
+        self.tokens = {ROOT}
+        self.deaths.pass_by()
+        return {"shares": list(self.shares), "root_token": ROOT}
+
+    def join(self, leader: str, authority: str) -> None:
+        raise AssertionError("there is nobody to join")
+
+    def unseal(self, share: str) -> Member:
+        self.deaths.pass_by()
+        if share not in self.shares:
+            raise VaultRefusalError("Vault refuses", found="not a share of this Vault")
+        self.given.add(share)
+        if len(self.given) >= self.threshold:
+            self.sealed, self.given = False, set()
+        return self.member()
+
+    def seal(self) -> None:
+        self.sealed = True
+
+    def use(self, token: str) -> None:
+        self.token = token
+
+    def login(self, user: str, password: str) -> str:
+        if self.passwords.get(user) != password:
+            raise VaultRefusalError("Vault refuses", found="invalid username or password")
+        self.token = f"token-of-{user}"
+        self.tokens.add(self.token)
+        return self.token
+
+    def token_holds(self) -> bool:
+        return self.token in self.tokens
+
+    def revoke(self) -> None:
+        self.deaths.pass_by()
+        self.tokens.discard(self.token)
+        self.deaths.pass_by()
+
+    def configuration(self, wanted: Configuration) -> Configuration:
+        self._require_token()
+        return {
+            part: {name: self.held[part][name] for name in names if name in self.held.get(part, {})}
+            for part, names in copy.deepcopy(dict(wanted)).items()
+        }
+
+    def configure(self, part: str, name: str, value: Any, *, password: str = "") -> None:
+        self._require_token()
+        self.deaths.pass_by()
+        self.held.setdefault(part, {})[name] = value
+        if password:
+            self.passwords[name] = password
+        self.deaths.pass_by()
+
+    def voters(self) -> Mapping[str, bool]:
+        return {"n1": True}
+
+    def snapshot(self) -> bytes:
+        return b"snapshot"
+
+    def restore(self, snapshot: bytes, *, force: bool) -> None:
+        raise NotImplementedError
+
+    def _require_token(self) -> None:
+        assert not self.sealed
+        if self.token not in self.tokens:
+            raise VaultRefusalError("Vault refuses", found="permission denied")

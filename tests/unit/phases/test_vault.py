@@ -1,0 +1,53 @@
+"""Settings of ``vault`` that cannot work are told, one clear sentence each."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from provision.app import read_site
+from provision.errors import ConfigError
+from provision.vault.pgp import public_key
+from tests.support.cases import SITE, overlay
+
+
+def problems(folder: Path, **settings: Any) -> str:
+    path = folder / "site.yaml"
+    path.write_text(yaml.safe_dump(overlay(SITE, {"vault": settings})))
+    with pytest.raises(ConfigError) as caught:
+        read_site(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"hosts": ["n1", "n2"]}, "names 2 machines; raft needs an odd number"),
+        ({"hosts": ["n9"]}, "names n9, which is none of hosts"),
+        ({"hosts": ["n1", "n1", "n2"]}, "names a machine twice"),
+        ({"shares": 2, "threshold": 3}, "threshold 3 is above vault.shares 2"),
+        ({"shares": 3, "threshold": 1}, "threshold 1 lets any one share unseal"),
+        ({"policies": {"mine": "absent.hcl"}}, "absent.hcl is no file that can be read"),
+        ({"max_lease_ttl": "10 years"}, "max_lease_ttl"),
+        ({"pgp_keys": ["absent.asc"], "unseal": "manual"}, "absent.asc cannot be read"),
+        ({"pgp_keys": ["site.yaml"], "unseal": "manual"}, "site.yaml is no public PGP key"),
+        ({"pgp_keys": ["site.yaml"]}, "pgp_keys let no machine read the shares"),
+    ],
+)
+def test_what_cannot_work_is_told(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
+    assert said in problems(tmp_path, **settings)
+
+
+def test_a_key_is_read_armoured_and_binary(tmp_path: Path) -> None:
+    gpg = ["gpg", "--homedir", str(tmp_path), "--batch", "--quiet"]
+    made = ["--passphrase", "", "--quick-generate-key", "ada@example.org", "default", "default"]
+    subprocess.run([*gpg, *made], check=True)
+    binary, armoured = tmp_path / "ada.gpg", tmp_path / "ada.asc"
+    subprocess.run([*gpg, "--output", str(binary), "--export"], check=True)
+    subprocess.run([*gpg, "--armor", "--output", str(armoured), "--export"], check=True)
+    assert public_key(binary) == public_key(armoured)
+    assert len(public_key(binary)) > 200
