@@ -275,7 +275,8 @@ class Engine:
         with self._lock:
             for name, why in result.failed.items():
                 self._failed.setdefault(name, f"{phase.name}: {why}")
-        if not self._quorum_lost():
+        # Where another phase lost it, that one says so.
+        if not result.failed or not self._quorum_lost():
             return
         name, why = next(iter(result.failed.items()))
         raise PhaseFailedError(

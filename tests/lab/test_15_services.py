@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from cryptography import x509
 
 from tests.lab.machines import Lab
-from tests.lab.services import NAMESPACE, web
+from tests.lab.services import CERTIFICATE, CLAIM, NAMESPACE, web, with_claim
 from tests.lab.waiting import wait_until
 
 
@@ -23,6 +25,12 @@ def services(lab: Lab) -> Iterator[Lab]:
     lab.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
 
 
+def ran(lab: Lab, name: str) -> bool:
+    """Whether a pod that runs once came to a good end."""
+    printed = lab.kubectl("-n", NAMESPACE, "get", "pod", name, "-o", "jsonpath={.status.phase}")
+    return printed.strip() == "Succeeded"
+
+
 def ask(address: str) -> str:
     """What the web server behind ``address`` says to someone outside of the cluster."""
     try:
@@ -30,6 +38,39 @@ def ask(address: str) -> str:
             return str(answer.read().decode()).strip()
     except OSError as error:
         raise AssertionError(str(error)) from error
+
+
+def test_a_claim_without_a_class_is_bound_and_keeps_its_data(services: Lab) -> None:
+    services.kubectl("apply", "-f", "-", stdin=CLAIM)
+    services.kubectl("apply", "-f", "-", stdin=with_claim("writes", "echo lasting > /kept/text"))
+    wait_until("the claim's first pod", lambda: ran(services, "writes"), seconds=120)
+    claim = json.loads(services.kubectl("-n", NAMESPACE, "get", "pvc", "kept", "-o", "json"))
+    assert (claim["status"]["phase"], claim["spec"]["storageClassName"]) == ("Bound", "standard")
+
+    services.kubectl("-n", NAMESPACE, "delete", "pod", "writes", "--wait")
+    services.kubectl("apply", "-f", "-", stdin=with_claim("reads", "grep -x lasting /kept/text"))
+    wait_until("the claim's second pod", lambda: ran(services, "reads"), seconds=60)
+
+    volume = claim["spec"]["volumeName"]
+    folders = {
+        name: machine.run(f"ls /var/lib/local-storage | grep -c {volume} || true").strip()
+        for name, machine in services.machines.items()
+    }
+    assert sorted(folders.values()) == ["0"] * (len(folders) - 1) + ["1"], folders
+
+
+def test_a_volume_goes_with_its_claim(services: Lab) -> None:
+    services.kubectl("-n", NAMESPACE, "delete", "pod", "reads", "--wait")
+    services.kubectl("-n", NAMESPACE, "delete", "pvc", "kept", "--wait")
+
+    def left() -> list[str]:
+        return [
+            name
+            for name, machine in services.machines.items()
+            if machine.run("ls -A /var/lib/local-storage").strip()
+        ]
+
+    wait_until("no machine keeps data", lambda: not left(), seconds=60)
 
 
 def test_a_service_has_its_fixed_address(services: Lab) -> None:
@@ -45,6 +86,31 @@ def pool(lab: Lab) -> str:
     """The addresses of the lab's pool."""
     pools = yaml.safe_load(lab.site_file.read_text())["load_balancer"]["pools"]
     return str(pools["public"]["addresses"][0])
+
+
+def test_the_sites_authority_signs_a_certificate(services: Lab) -> None:
+    services.kubectl("apply", "-f", "-", stdin=CERTIFICATE)
+
+    def signed() -> bool:
+        path = "jsonpath={.data.tls\\.crt}"
+        printed = services.kubectl("-n", NAMESPACE, "get", "secret", "web-tls", "-o", path)
+        (leaf, *_) = x509.load_pem_x509_certificates(b64decode(printed))
+        leaf.verify_directly_issued_by(authority)
+        return True
+
+    store = services.state / "secrets"
+    authority = x509.load_pem_x509_certificate((store / "cert_manager/site-ca.crt").read_bytes())
+    wait_until("a certificate of the site's authority", signed, seconds=60)
+
+
+def test_the_authoritys_key_is_in_no_record(lab: Lab) -> None:
+    key = (lab.state / "secrets/cert_manager/site-ca.key").read_text().splitlines()[1]
+    for path in (lab.state / "runs").glob("*.jsonl"):
+        assert key not in path.read_text()
+    assert key not in lab.provision("inventory")
+    for name, machine in lab.machines.items():
+        found = machine.run("grep -rlFf - /var/log /etc /run/log || true", stdin=key)
+        assert found == "", (name, found)
 
 
 def test_an_address_in_use_is_refused(lab: Lab, tmp_path: Path) -> None:
@@ -69,17 +135,27 @@ def test_an_address_in_use_is_refused(lab: Lab, tmp_path: Path) -> None:
         machine.run(f"ip address delete {taken}/32 dev {device}")
 
 
-def test_a_changed_pool_is_named_and_restored_alone(lab: Lab) -> None:
-    change = '{"spec": {"autoAssign": false}}'
-    pool_of = ("-n", "metallb-system", "patch", "ipaddresspool", "public")
-    lab.kubectl(*pool_of, "--type=merge", "--patch", change)
+def test_what_was_damaged_is_named_and_restored_alone(lab: Lab) -> None:
+    lab.kubectl("-n", "local-storage", "delete", "deployment", "local-path-provisioner")
+    lab.kubectl(
+        "-n",
+        "metallb-system",
+        "patch",
+        "ipaddresspool",
+        "public",
+        "--type=merge",
+        "--patch",
+        '{"spec": {"autoAssign": false}}',
+    )
     planned = json.loads(lab.provision("plan", "--json", expect=2))["phases"]
     reasons = {
         name: [why for whys in decision["reasons"].values() for why in whys]
         for name, decision in planned.items()
         if decision["decision"] == "run"
     }
-    differs = "object IPAddressPool metallb-system/public differs in spec.autoAssign"
-    assert reasons == {"load_balancer": [differs]}
+    assert reasons == {
+        "local_storage": ["object Deployment local-storage/local-path-provisioner is missing"],
+        "load_balancer": ["object IPAddressPool metallb-system/public differs in spec.autoAssign"],
+    }
     lab.provision("up")
     lab.provision("plan", expect=0)

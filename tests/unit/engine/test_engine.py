@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from threading import Event as Flag
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,8 @@ from provision.plan import Plan, order
 from tests.support.fakes import FakeSite, LabelPhase, make_site
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from provision.effects import Effect
     from provision.events import Event
 
@@ -25,9 +28,17 @@ PHASES = order(
 
 
 def run(
-    fake: FakeSite, phases: tuple[Phase, ...] = PHASES, interrupt: Interrupt | None = None
+    fake: FakeSite,
+    phases: tuple[Phase, ...] = PHASES,
+    interrupt: Interrupt | None = None,
+    hear: Callable[[Event], None] = lambda _: None,
 ) -> tuple[Outcome, list[Event]]:
     events: list[Event] = []
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        hear(event)
+
     facts = fake.observe(fake.context, phases, fake.site.hosts)
     plan = Plan.of(fake.context, phases, facts)
     engine = Engine(
@@ -38,7 +49,7 @@ def run(
         gates=fake,
         preparer=fake,
         inventory=fake,
-        emit=events.append,
+        emit=emit,
         interrupt=interrupt or Interrupt(),
     )
     if plan.changes:
@@ -157,6 +168,25 @@ def test_losing_quorum_midway_stops_the_run() -> None:
     assert isinstance(outcome.error, PhaseFailedError)
     assert outcome.error.where == "n1"
     assert "kubernetes" not in fake.labels["n1"]
+
+
+def test_a_phase_that_went_well_does_not_answer_for_another() -> None:
+    """The other one lost the quorum while this one was at work."""
+    over = Flag()
+
+    def hear(event: Event) -> None:
+        if (event.kind, event.phase, event.text) == ("phase-finished", "one", "failed"):
+            over.set()
+
+    def during(effect: Effect) -> None:
+        if effect.phase == "two":
+            assert over.wait(10)
+
+    fake = FakeSite(make_site(control_plane=1), failing={"one": "n1"}, during=during)
+    phases = order([LabelPhase("one"), LabelPhase("two")])
+    outcome, _ = run(fake, phases, hear=hear)
+    assert isinstance(outcome.error, PhaseFailedError)
+    assert "it broke" in outcome.error.found
 
 
 def test_an_effect_without_effect_is_a_failure() -> None:

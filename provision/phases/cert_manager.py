@@ -1,0 +1,247 @@
+"""cert_manager: certificates for what runs in the cluster, issued and renewed by themselves."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from cryptography import x509
+from pydantic import Field, model_validator
+
+from provision import manifests
+from provision.clusterphase import ClusterPhase
+from provision.explain import DNS_LABEL
+from provision.merge import deep_merge
+from provision.objectsecrets import referred, stored
+from provision.phase import Context, Manifest
+from provision.secretspec import Authority, SecretSpec
+from provision.site import Model, SecretRef, Settings, Site
+
+NAMESPACE = "cert-manager"
+SERVER = r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?$"
+"""``HOST`` or ``HOST:PORT``, an IPv6 address in brackets."""
+Server = Annotated[str, Field(pattern=SERVER)]
+
+
+class SiteCa(Model):
+    """An authority of the site's own, made and kept with its other secrets."""
+
+    common_name: Annotated[str, Field(max_length=64)] = ""
+    """Its name in certificates; without it, the site's name."""
+
+
+class Rfc2136(Model):
+    """A name server that takes signed dynamic updates."""
+
+    server: Server
+    """``HOST`` or ``HOST:PORT`` of the zone's server."""
+    key_name: Annotated[str, Field(min_length=1)]
+    """Name of the TSIG key."""
+    algorithm: Literal["HMACSHA256", "HMACSHA512", "HMACSHA1", "HMACMD5"] = "HMACSHA256"
+    """Algorithm of the TSIG key."""
+    key: SecretRef
+    """The TSIG key in base64, as name servers write it."""
+
+
+class Http01(Model):
+    """Challenges answered over HTTP through the cluster's ingress."""
+
+    ingress_class: Annotated[str, Field(pattern=DNS_LABEL)] = "nginx"
+    """Ingress class that serves the challenges."""
+
+
+class Acme(Model):
+    """An ACME directory, such as Let's Encrypt's."""
+
+    directory: Annotated[str, Field(pattern=r"^https://[^\s]+$")] = (
+        "https://acme-v02.api.letsencrypt.org/directory"
+    )
+    """URL of the directory."""
+    email: str = ""
+    """Whom the directory writes to about certificates that end."""
+    ca: Path | None = None
+    """PEM file of the authority that signs the directory's own certificate, relative to the site
+    file; without it those that Debian trusts."""
+    dns: Rfc2136 | None = None
+    """Prove control of names by records in their zone (dns-01)."""
+    http: Http01 | None = None
+    """Prove control of names by their web server (http-01)."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.dns is None) == (self.http is None):
+            raise ValueError("must prove control of names in one way: give dns, or http")
+        return self
+
+
+class Issuer(Model):
+    """Who signs certificates."""
+
+    ca: SiteCa | None = None
+    """An authority of the site's own."""
+    acme: Acme | None = None
+    """An ACME directory."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.ca is None) == (self.acme is None):
+            raise ValueError("must be of one kind: give ca, or acme")
+        return self
+
+
+class CertManagerSettings(Settings):
+    """Settings of the certificates."""
+
+    component = "cert_manager"
+    optional = True
+
+    issuers: dict[Annotated[str, Field(pattern=DNS_LABEL)], Issuer] = Field(
+        default_factory=lambda: {"site-ca": Issuer(ca=SiteCa())}
+    )
+    """ClusterIssuers by name; without any, ``site-ca`` from an authority of the site's own."""
+    nameservers: tuple[Server, ...] = ()
+    """Servers that see a zone's records at once, asked before a directory is told to look;
+    without any, those that the cluster uses."""
+    values: dict[str, Any] = Field(default_factory=dict)
+    """Laid over the chart's values, as cert-manager's Helm chart names them."""
+
+
+class CertManager(ClusterPhase):
+    """The chart's objects in the cluster, and its issuers."""
+
+    name = "cert_manager"
+    after = ("cilium",)
+    settings = CertManagerSettings
+    namespace = NAMESPACE
+
+    def validate_site(self, site: Site) -> Iterator[str]:
+        """What issuers name must be there and must not have to be asked for."""
+        for name, issuer in site.settings(CertManagerSettings).issuers.items():
+            key = f"cert_manager.issuers.{name}.acme"
+            if issuer.acme is None:
+                continue
+            if issuer.acme.dns is not None and issuer.acme.dns.key.prompt:
+                yield (
+                    f"{key}.dns.key cannot be asked for: the cluster keeps it; give {{file: PATH}}"
+                    " or {store: NAME}"
+                )
+            if issuer.acme.ca is not None:
+                yield from _ca_problems(f"{key}.ca", site.resolve(issuer.acme.ca))
+
+    def secrets(self, site: Site) -> Sequence[SecretSpec]:
+        """The site's own authorities."""
+        return [
+            Authority(_authority(name), issuer.ca.common_name or f"{site.name} {name}")
+            for name, issuer in site.settings(CertManagerSettings).issuers.items()
+            if issuer.ca is not None
+        ]
+
+    def objects(self, context: Context) -> Sequence[Manifest]:
+        """The rendered chart, and each issuer with what it needs."""
+        settings = context.site.settings(CertManagerSettings)
+        chart = self.chart(context, "cert-manager-chart", self.values(context))
+        issuers = [
+            item
+            for name, issuer in settings.issuers.items()
+            for item in _issuer(name, issuer, context.site)
+        ]
+        return [manifests.namespace(NAMESPACE), *chart, *issuers]
+
+    def values(self, context: Context) -> dict[str, Any]:
+        """The chart's values: ours with the site's laid over them."""
+        settings = context.site.settings(CertManagerSettings)
+        tag = f"v{self.version(context, 'cert-manager')}"
+        arguments = []
+        if settings.nameservers:
+            arguments = [
+                f"--dns01-recursive-nameservers={','.join(settings.nameservers)}",
+                "--dns01-recursive-nameservers-only",
+            ]
+        base: dict[str, Any] = {
+            "fullnameOverride": "cert-manager",
+            "image": {"tag": tag},
+            "webhook": {"image": {"tag": tag}},
+            "cainjector": {"image": {"tag": tag}},
+            "startupapicheck": {"enabled": False},
+            "extraArgs": arguments,
+        }
+        return deep_merge(base, settings.values)
+
+
+def _authority(issuer: str) -> str:
+    """Name of an issuer's authority among the site's secrets."""
+    return f"cert_manager/{issuer}"
+
+
+def _ca_problems(key: str, path: Path) -> Iterator[str]:
+    try:
+        x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        yield f"{key} {path} cannot be read: {error.strerror}"
+    except ValueError:
+        yield f"{key} {path} holds no certificate in PEM form"
+
+
+def _issuer(name: str, issuer: Issuer, site: Site) -> Iterator[Manifest]:
+    if issuer.ca is not None:
+        authority = _authority(name)
+        yield _secret(
+            name,
+            {"tls.crt": stored(f"{authority}.crt"), "tls.key": stored(f"{authority}.key")},
+            "kubernetes.io/tls",
+        )
+        yield _cluster_issuer(name, {"ca": {"secretName": name}})
+    if issuer.acme is not None:
+        if issuer.acme.dns is not None:
+            yield _secret(_tsig(name), {"key": referred(issuer.acme.dns.key, site)}, "Opaque")
+        yield _cluster_issuer(name, {"acme": _acme(name, issuer.acme, site)})
+
+
+def _tsig(issuer: str) -> str:
+    return f"{issuer}-tsig"
+
+
+def _acme(name: str, acme: Acme, site: Site) -> dict[str, Any]:
+    solver: dict[str, Any] = {}
+    if acme.dns is not None:
+        solver["dns01"] = {
+            "rfc2136": {
+                "nameserver": acme.dns.server,
+                "tsigKeyName": acme.dns.key_name,
+                "tsigAlgorithm": acme.dns.algorithm,
+                "tsigSecretSecretRef": {"name": _tsig(name), "key": "key"},
+            }
+        }
+    if acme.http is not None:
+        solver["http01"] = {"ingress": {"class": acme.http.ingress_class}}
+    given: dict[str, Any] = {
+        "server": acme.directory,
+        "privateKeySecretRef": {"name": f"{name}-account"},
+        "solvers": [solver],
+    }
+    if acme.email:
+        given["email"] = acme.email
+    if acme.ca is not None:
+        given["caBundle"] = base64.b64encode(site.resolve(acme.ca).read_bytes()).decode("ascii")
+    return given
+
+
+def _secret(name: str, data: Mapping[str, Any], kind: str) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "type": kind,
+        "data": dict(data),
+    }
+
+
+def _cluster_issuer(name: str, spec: Mapping[str, Any]) -> Manifest:
+    return {
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "ClusterIssuer",
+        "metadata": {"name": name},
+        "spec": dict(spec),
+    }

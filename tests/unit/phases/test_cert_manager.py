@@ -1,0 +1,88 @@
+"""What the cert_manager phase refuses, and which objects it makes of issuers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.phases.cert_manager import CertManager, CertManagerSettings
+from provision.secretspec import Authority
+from provision.site import Site
+from tests.support.cases import make_context, make_site
+
+DNS = {"server": "192.0.2.53:5353", "key_name": "acme.", "key": {"store": "dns/acme"}}
+
+
+def site(**issuers: Any) -> Site:
+    return make_site({"cert_manager": {"issuers": issuers}})
+
+
+def test_without_settings_there_is_the_sites_own_authority() -> None:
+    bare = make_site({"cert_manager": {}})
+    assert list(CertManager().secrets(bare)) == [Authority("cert_manager/site-ca", "unit site-ca")]
+
+
+@pytest.mark.parametrize(
+    ("issuer", "says"),
+    [
+        ({}, "must be of one kind"),
+        ({"ca": {}, "acme": {"http": {}}}, "must be of one kind"),
+        ({"acme": {}}, "in one way: give dns, or http"),
+        ({"acme": {"http": {}, "dns": DNS}}, "in one way: give dns, or http"),
+        ({"acme": {"http": {}, "directory": "http://ca.example"}}, "pattern"),
+        ({"acme": {"dns": {**DNS, "algorithm": "MD5"}}}, "Input should be"),
+        ({"acme": {"cloudflare": {}}}, "Extra inputs are not permitted"),
+    ],
+)
+def test_issuers_that_cannot_be(issuer: Mapping[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        CertManagerSettings(issuers={"one": issuer})
+
+
+def test_a_key_is_not_asked_for() -> None:
+    asked = {"acme": {"dns": {**DNS, "key": {"prompt": True}}}}
+    (problem,) = CertManager().validate_site(site(one=asked))
+    assert problem.startswith("cert_manager.issuers.one.acme.dns.key cannot be asked for")
+
+
+def test_the_directorys_authority_is_a_certificate(tmp_path: Path) -> None:
+    def problems(name: str) -> list[str]:
+        acme = {"acme": {"http": {}, "ca": str(tmp_path / name)}}
+        found = CertManager().validate_site(site(one=acme))
+        return [
+            text.removeprefix(f"cert_manager.issuers.one.acme.ca {tmp_path}/") for text in found
+        ]
+
+    (tmp_path / "text").write_text("hello")
+    assert problems("none") == ["none cannot be read: No such file or directory"]
+    assert problems("text") == ["text holds no certificate in PEM form"]
+
+
+def test_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVISION_CACHE", str(tmp_path))
+    issuers = {
+        "inside": {"ca": {"common_name": "Inside"}},
+        "letsencrypt-dns": {"acme": {"email": "a@example.org", "dns": DNS}},
+        "web": {"acme": {"http": {}}},
+    }
+    context = make_context(site(**issuers), tmp_path)
+    found = {
+        (item["kind"], item["metadata"]["name"]): item for item in CertManager().objects(context)
+    }
+    assert found["Secret", "inside"]["data"] == {
+        "tls.crt": {"store": "cert_manager/inside.crt"},
+        "tls.key": {"store": "cert_manager/inside.key"},
+    }
+    assert found["ClusterIssuer", "inside"]["spec"] == {"ca": {"secretName": "inside"}}
+    acme = found["ClusterIssuer", "letsencrypt-dns"]["spec"]["acme"]
+    assert acme["server"] == "https://acme-v02.api.letsencrypt.org/directory"
+    assert acme["solvers"][0]["dns01"]["rfc2136"]["tsigSecretSecretRef"] == {
+        "name": "letsencrypt-dns-tsig",
+        "key": "key",
+    }
+    assert found["Secret", "letsencrypt-dns-tsig"]["data"] == {"key": {"store": "dns/acme"}}
+    solver = found["ClusterIssuer", "web"]["spec"]["acme"]["solvers"][0]
+    assert solver == {"http01": {"ingress": {"class": "nginx"}}}
