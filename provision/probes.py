@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provision.conditions import pods_not_ready
+from provision.proof import NotProvenError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,3 +129,53 @@ def ask(ground: Ground, client: str, name: str, *, seconds: int = 5) -> str:
 def machines(context: Context) -> Sequence[str]:
     """Names of the machines that pods may run on."""
     return tuple(context.site.hosts)
+
+
+CLAIM = "kept"
+FOLDER = "/data"
+WAIT = "sleep 3600"
+
+
+def claim(storage_class: str, mode: str) -> dict[str, Any]:
+    """A small volume of a class, asked for under the name ``CLAIM``."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": CLAIM},
+        "spec": {
+            "storageClassName": storage_class,
+            "accessModes": [mode],
+            "resources": {"requests": {"storage": "16Mi"}},
+        },
+    }
+
+
+def write(ground: Ground, name: str) -> str:
+    """Write something that nobody else has into the volume of a pod; what was written."""
+    return ground.run(name, f"echo by-$(hostname)-$$ > {FOLDER}/file && sync && cat {FOLDER}/file")
+
+
+def read_same(ground: Ground, name: str, written: str) -> None:
+    """Read it in another pod.
+
+    Raises
+    ------
+    NotProvenError
+        It is not what was written.
+    """
+    found = ground.run(name, f"cat {FOLDER}/file")
+    if found != written:
+        raise NotProvenError("a volume lost its data", found=repr(found), wanted=repr(written))
+
+
+def let_go(ground: Ground, storage_claim: Mapping[str, Any]) -> None:
+    """Have the volume behind a claim deleted with it, whatever its class says."""
+    volume = ground.get(storage_claim)["spec"]["volumeName"]
+    ground.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": volume},
+            "spec": {"persistentVolumeReclaimPolicy": "Delete"},
+        }
+    )

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol
 from provision import proofs as proofs_package
 from provision.errors import ExitCode, OperatorError
 from provision.phase import Context, Manifest
+from provision.site import Site
 
 Object = Mapping[str, Any]
 
@@ -87,9 +88,9 @@ class Proof(ABC):
     component: ClassVar[str]
     """The component that this is about; nothing is proven where the site does not have it."""
 
-    def cases(self, cluster: Cluster) -> Sequence[str]:
+    def cases(self, cluster: Cluster, site: Site) -> Sequence[str]:
         """Names of what is to be proven one by one, such as classes of storage."""
-        del cluster
+        del cluster, site
         return ("",)
 
     @abstractmethod

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from provision.proof import Cluster, Ground, Object
+    from provision.site import Site
 
 GROUP = "metallb.io/v1beta1"
 ASSIGN_SECONDS = 60
@@ -24,8 +25,9 @@ class AddressProof(Proof):
     name = "address"
     component = "load_balancer"
 
-    def cases(self, cluster: Cluster) -> Sequence[str]:
+    def cases(self, cluster: Cluster, site: Site) -> Sequence[str]:
         """Every pool that is announced in the machines' network and open to all namespaces."""
+        del site
         announced = {
             name
             for item in cluster.all(GROUP, "L2Advertisement")

@@ -89,7 +89,7 @@ def verify_site(
     """
     proofs = _select(app, only)
     cluster = app.look_over()
-    todo = [(proof, case) for proof in proofs for case in proof.cases(cluster)]
+    todo = [(proof, case) for proof in proofs for case in proof.cases(cluster, app.site)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         verdicts = pool.map(partial(_judge, app), *zip(*todo, strict=True)) if todo else ()
         return Verification(app.site.name, [tell(verdict) for verdict in verdicts])
