@@ -23,6 +23,8 @@ def test_everything_is_proven_and_nothing_is_left(lab: Lab, report: Callable[[st
         "names of the site",
         "address public",
         "shared volume shared",
+        "volume standard",
+        "certificate site-ca",
     }
     assert "provision-verify" not in lab.kubectl("get", "namespaces", "-o", "name")
 
