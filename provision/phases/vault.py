@@ -321,6 +321,9 @@ def _waiting_for_people(site: Site, facts: Facts, told: Mapping[str, Any]) -> st
         )
     sealed = [name for name in initialised if members[name]["sealed"]]
     unsealing = told["keys"] == "usable" and (settings.unseal != "manual" or told["root_token"])
+    empty = [name for name in answering if name not in initialised]
+    if empty and told["keys"] == "encrypted":
+        return f"Vault waits for shares on {', '.join([*sealed, *empty])}: provision vault unseal"
     if sealed and not unsealing and told["keys"] != "attempt":
         return f"Vault is sealed on {', '.join(sealed)}; unseal it: provision vault unseal"
     return ""

@@ -76,20 +76,31 @@ def render(status: VaultStatus) -> Iterator[str]:
 def unseal_members(app: Application, ask: Ask) -> list[str]:
     """Unseal every sealed member, with the kept shares or with shares that people give.
 
+    Members that are empty join the others.
+
     Returns
     -------
     The members that were unsealed.
     """
     status = vault_status(app)
-    if not status.sealed:
+    initialised = [name for name, member in status.members.items() if member.initialized]
+    empty = [
+        name
+        for name, member in status.members.items()
+        if member.answers and not member.initialized and initialised
+    ]
+    waiting = [*status.sealed, *empty]
+    if not waiting:
         return []
     kept = app.vault.sink.read()
-    needed = max(status.members[name].threshold for name in status.sealed)
+    needed = max(status.members[name].threshold for name in initialised)
     shares = list(kept.shares) if kept and kept.usable else _asked(ask, needed)
     urls = member_urls(app.site)
-    for name in status.sealed:
-        unseal(app.vault.member(urls[name]), shares)
-    return list(status.sealed)
+    authority = app.secrets.read("site-ca.crt").decode()
+    for name in waiting:
+        leader = urls[initialised[0]]
+        unseal(app.vault.member(urls[name]), shares, leader=leader, authority=authority)
+    return waiting
 
 
 def encrypted_shares(app: Application) -> Sequence[str]:
