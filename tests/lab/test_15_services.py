@@ -40,6 +40,14 @@ def ask(address: str) -> str:
         raise AssertionError(str(error)) from error
 
 
+def test_every_machine_has_figures(lab: Lab) -> None:
+    def shown() -> set[str]:
+        lines = lab.kubectl("top", "nodes", "--no-headers").splitlines()
+        return {line.split()[0] for line in lines if "<unknown>" not in line}
+
+    wait_until("figures of all machines", lambda: shown() == set(lab.machines), seconds=120)
+
+
 def test_a_claim_without_a_class_is_bound_and_keeps_its_data(services: Lab) -> None:
     services.kubectl("apply", "-f", "-", stdin=CLAIM)
     services.kubectl("apply", "-f", "-", stdin=with_claim("writes", "echo lasting > /kept/text"))
