@@ -75,6 +75,19 @@ class BundleView(Protocol):
         """Digest by image reference."""
 
 
+class SecretFolder(Protocol):
+    """The site's secrets, for what outlives the component that it belonged to."""
+
+    def read(self, name: str) -> bytes:
+        """The content of a secret."""
+
+    def names(self) -> list[str]:
+        """Names of all secrets."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Keep a secret durably, in one step."""
+
+
 class SecretView(Protocol):
     """What phases may know of the secret store: digests, never values."""
 
@@ -179,6 +192,11 @@ class Phase(ABC):
     def secrets(self, site: Site) -> Sequence[SecretSpec]:
         """Secrets that must exist before the effect runs."""
         return ()
+
+    def taken_off(self, store: SecretFolder) -> str:
+        """Called when the component is off every machine; says what became of its secrets."""
+        del store
+        return ""
 
     @abstractmethod
     def query(self, context: Context, host: str) -> Query:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from provision.facts import Facts, Query, ServiceQuery
 from provision.openings import Opening
-from provision.phase import AnsiblePhase, Context, Decision, GateSpec, Run, Skip
+from provision.phase import AnsiblePhase, Context, Decision, GateSpec, Run, SecretFolder, Skip
 from provision.secretspec import Certificate, Random, SecretSpec
 from provision.site import Address, Model, Settings, Site
 from provision.vault.configuration import (
@@ -22,6 +22,7 @@ from provision.vault.configuration import (
     SNAPSHOT_TEXT,
     configuration_differences,
 )
+from provision.vault.keys import KeySink, new_attempt
 from provision.vault.names import (
     ADMIN_POLICY,
     ADMIN_USER,
@@ -147,6 +148,15 @@ class VaultPhase(AnsiblePhase):
             Opening(str(settings.port), "Vault", "any", on=on),
             Opening(str(settings.port + 1), "Vault's members", "machines", on=on),
         )
+
+    def taken_off(self, store: SecretFolder) -> str:
+        """Put the keys aside, so that the next ``up`` makes a new Vault; they are never deleted."""
+        sink = KeySink(store)
+        kept = sink.read()
+        if kept is None or not kept.told:
+            return ""
+        name = sink.put_aside(new_attempt())
+        return f"the keys of the Vault that was taken off are kept as {name}, for its snapshots"
 
     def query(self, context: Context, host: str) -> Query:
         """The role's state, the marker of an attempt, and what is encrypted to the machine."""

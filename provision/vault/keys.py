@@ -13,10 +13,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from secrets import token_hex
 from typing import Protocol
 
 from provision.errors import SecretsError
 from provision.vault.names import KEYS
+
+
+def new_attempt() -> str:
+    """A name that no other attempt to initialise a Vault has: 64 random bits."""
+    return token_hex(8)
 
 
 @dataclass(frozen=True)

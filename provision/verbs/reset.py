@@ -57,4 +57,7 @@ def _remove(app: Application, phase: Phase, emit: Emit, interrupt: Interrupt) ->
             found=why,
             fix="provision reset",
         )
+    kept = phase.taken_off(app.secrets)
+    if kept:
+        emit(Event("notice", phase.name, text=kept))
     emit(Event("phase-finished", phase.name, text="removed", data={"changed": True}))

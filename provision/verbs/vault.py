@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,11 @@ from provision.locallock import local_lock
 from provision.phases.vault import VaultSettings, member_urls, vault_url
 from provision.privatefiles import write_private
 from provision.vault.api import Member
-from provision.vault.keys import Keys, KeySink
+from provision.vault.keys import Keys, KeySink, new_attempt
 from provision.vault.steps import Sharing, initialise, replace_by, restore, unseal
 
 RESTORING = "vault/restoring"
 """The site's secret with the keys of a Vault that only lives until a snapshot replaces it."""
-ATTEMPT_BYTES = 8
 
 Ask = Callable[[str], str]
 """Asks for a secret at the terminal."""
@@ -167,7 +165,7 @@ def _restore_into_empty(app: Application, status: VaultStatus, content: bytes) -
             )
     initialised = any(member.initialized for member in status.members.values())
     if begun is None or (begun.told and not initialised):
-        sink.keep(Keys(secrets.token_hex(ATTEMPT_BYTES)))
+        sink.keep(Keys(new_attempt()))
     members = {name: app.vault.member(url) for name, url in member_urls(app.site).items()}
     lead, *others = members.values()
     initialise(lead, sink, Sharing(1, 1))
@@ -180,7 +178,7 @@ def _restore_into_empty(app: Application, status: VaultStatus, content: bytes) -
         unseal(other, passing.shares, leader=lead.url, authority=authority)
     lead.use(passing.root_token)
     replace_by(lead, content)
-    sink.keep(Keys(secrets.token_hex(ATTEMPT_BYTES)))
+    sink.keep(Keys(new_attempt()))
     return (
         f"an empty Vault; next, on each of {', '.join(members)}: systemctl restart vault;"
         " then: provision up"
@@ -204,7 +202,7 @@ def forget_keys(app: Application) -> str:
             found=", ".join([*(f"{name} is initialised" for name in there), *silent]),
             fix="provision vault status",
         )
-    return app.vault.sink.put_aside(secrets.token_hex(ATTEMPT_BYTES))
+    return app.vault.sink.put_aside(new_attempt())
 
 
 _KEYS = {

@@ -11,8 +11,11 @@ import yaml
 
 from provision.app import read_site
 from provision.errors import ConfigError
+from provision.phases.vault import VaultPhase
+from provision.vault.keys import Keys, KeySink
 from provision.vault.pgp import public_key
 from tests.support.cases import SITE, overlay
+from tests.support.vault import FakeStore
 
 
 def problems(folder: Path, **settings: Any) -> str:
@@ -51,3 +54,15 @@ def test_a_key_is_read_armoured_and_binary(tmp_path: Path) -> None:
     subprocess.run([*gpg, "--armor", "--output", str(armoured), "--export"], check=True)
     assert public_key(binary) == public_key(armoured)
     assert len(public_key(binary)) > 200
+
+
+def test_a_reset_puts_the_keys_aside_and_the_next_vault_has_its_own() -> None:
+    store = FakeStore()
+    assert VaultPhase().taken_off(store) == ""
+    KeySink(store).keep(Keys("a1", ("x", "y", "z"), 2))
+    assert "kept as vault/keys-a1" in VaultPhase().taken_off(store)
+    assert KeySink(store, "vault/keys-a1").read() == Keys("a1", ("x", "y", "z"), 2)
+    begun = KeySink(store).read()
+    assert begun is not None
+    assert not begun.told
+    assert VaultPhase().taken_off(store) == ""

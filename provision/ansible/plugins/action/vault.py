@@ -8,7 +8,6 @@ decrypt. None is an argument of a process, a variable or a line of a log.
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ansible.plugins.action import ActionBase
 from provision.adapters.vault import Vault, vault_at
 from provision.errors import OperatorError
 from provision.secrets import SecretStore
-from provision.vault.keys import KeySink
+from provision.vault.keys import KeySink, new_attempt
 from provision.vault.names import (
     OWN_USER,
     SNAPSHOT_CREDENTIAL,
@@ -29,8 +28,6 @@ from provision.vault.names import (
 )
 from provision.vault.pgp import public_key
 from provision.vault.steps import Sharing, configure, initialise, unseal, wait_until_serving
-
-ATTEMPT_BYTES = 8
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published without types
@@ -79,7 +76,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         initialised = any(vault_at(url, self.store.path).member().initialized for url in members)
         if initialised or self.sink.read() is not None:
             return False
-        self.sink.begin(secrets.token_hex(ATTEMPT_BYTES))
+        self.sink.begin(new_attempt())
         return True
 
     def _ready(self) -> bool:
