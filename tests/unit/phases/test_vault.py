@@ -52,6 +52,8 @@ def test_a_key_is_read_armoured_and_binary(tmp_path: Path) -> None:
     binary, armoured = tmp_path / "ada.gpg", tmp_path / "ada.asc"
     subprocess.run([*gpg, "--output", str(binary), "--export"], check=True)
     subprocess.run([*gpg, "--armor", "--output", str(armoured), "--export"], check=True)
+    # gpg started it, and nobody else would end it.
+    subprocess.run(["gpgconf", "--homedir", str(tmp_path), "--kill", "gpg-agent"], check=True)
     assert public_key(binary) == public_key(armoured)
     assert len(public_key(binary)) > 200
 
