@@ -19,6 +19,8 @@ from pathlib import Path
 from statistics import median
 
 from provision.adapters.ansible import environment
+from provision.app import find_site, read_site
+from provision.plan import phases_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,7 +39,9 @@ def measure(site: str, rounds: int, variables: Mapping[str, str]) -> dict[str, f
     """
     provision = [sys.executable, "-m", "provision.cli"]
     hosts = ROOT / "inventory" / "lab" / "hosts"
-    check = ["ansible-playbook", "--check", "-i", str(hosts), "playbooks/site.yml"]
+    phases = phases_of(read_site(find_site(site)).site)
+    playbooks = [f"playbooks/{phase.name}.yml" for phase in phases]
+    check = ["ansible-playbook", "--check", "-i", str(hosts), *playbooks]
     env = {**variables, "PROVISION_SITE": site}
     ansible_env = {**env, **environment(50), "XDG_STATE_HOME": env.get("XDG_STATE_HOME", "")}
     ours, theirs = [], []

@@ -19,11 +19,10 @@ import pytest
 from provision.app import Application, read_site
 from provision.paths import state_path
 from provision.phase import Context
-from tests.lab.machines import ROOT, Lab
+from tests.lab.machines import ROOT, SITE_FILE, Lab
 from tests.lab.workload import Workload
 
 KEY_FOLDER = ".bundle-keys"
-SITE_FILE = ROOT / "inventory" / "lab" / "site.yaml"
 
 FIGURES = pytest.StashKey[list[str]]()
 

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+SITE_FILE = ROOT / "inventory" / os.environ.get("PROVISION_LAB_SITE", "lab") / "site.yaml"
+"""The lab's site; ``PROVISION_LAB_SITE=services`` is the one with all that a cloud would give."""
 
 LOOK = r"""
 import hashlib, json, os, stat, subprocess, sys

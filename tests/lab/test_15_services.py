@@ -16,6 +16,8 @@ from tests.lab.machines import Lab
 from tests.lab.services import CERTIFICATE, CLAIM, NAMESPACE, web, with_claim
 from tests.lab.waiting import wait_until
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture(scope="module")
 def services(lab: Lab) -> Iterator[Lab]:

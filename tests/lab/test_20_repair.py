@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from provision.app import read_site
 from provision.phase import AnsiblePhase, Context
-from provision.plan import discover
+from provision.plan import discover, phases_of
 from provision.state import DesiredState
+from tests.lab.machines import SITE_FILE
 
 if TYPE_CHECKING:
     from tests.lab.machines import Lab, Machine
@@ -18,7 +20,9 @@ VICTIM = "n2"
 OWN_SYSCTLS = ("net.", "kernel.hostname")
 """Sysctls that each machine has for itself; the others belong to the kernel, which containers
 share."""
-PHASES = [phase.name for phase in discover() if isinstance(phase, AnsiblePhase)]
+PHASES = [
+    phase.name for phase in phases_of(read_site(SITE_FILE).site) if isinstance(phase, AnsiblePhase)
+]
 
 
 @pytest.mark.parametrize("name", PHASES)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.lab.machines import Lab, Machine
     from tests.lab.workload import Workload
 
+pytestmark = pytest.mark.services
+
 CHALLENGE = "_acme-challenge.data"
 
 

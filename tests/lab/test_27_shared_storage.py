@@ -14,6 +14,8 @@ from tests.lab.waiting import wait_until
 if TYPE_CHECKING:
     from tests.lab.machines import Lab
 
+pytestmark = pytest.mark.services
+
 NAMESPACE = "lab-shared"
 IMAGE = "docker.io/library/busybox:1.35"
 PATH = "/srv/shared"

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tests.lab.machines import Lab, Machine
 
 
+pytestmark = pytest.mark.services
+
+
 def copied(server: Machine, url: str) -> bool:
     server.run(f"nfs-cp /run/lab-nfs '{url}'")
     return True

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.lab.machines import Lab, Machine
 
+pytestmark = pytest.mark.services
+
 POLICY = "provision-admin"
 PORT = 8200
 WIPE = "systemctl stop vault && rm -rf /var/lib/private/vault/* && systemctl start vault"

@@ -81,11 +81,13 @@ class Kubectl:
         ObjectsError
             kubectl cannot be run.
         """
-        listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        # One after the other: for a List kubectl wants the whole API's schema in its older form,
+        # which one aggregated API with a fault in its own takes away from all.
+        listed = "\n".join(map(json.dumps, objects))
         try:
             done = subprocess.run(
                 ["kubectl", f"--kubeconfig={ADMIN}", verb, *options, "--filename=-"],
-                input=json.dumps(listed),
+                input=listed,
                 capture_output=True,
                 env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": PATH},
                 text=True,

@@ -18,7 +18,13 @@ ADMITTED_SECONDS = 300.0
 """A webhook may wait for its pods, its certificate, and the API server's own look at both."""
 GONE_SECONDS = 120
 INTERVAL = 1.0
-NOT_YET = ("failed calling webhook", "no matches for kind", "ensure CRDs are installed first")
+NOT_YET = (
+    "failed calling webhook",
+    "no matches for kind",
+    "ensure CRDs are installed first",
+    # An API server that has just started, or learnt a kind, is still putting its schema together.
+    "the server is currently unable to handle the request",
+)
 """What the API server says while an instance cannot be taken yet."""
 
 
