@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.lab.machines import vagrant_up
 from tests.lab.waiting import wait_until
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from tests.lab.machines import Lab
 
 
+@pytest.mark.soak
 def test_the_first_machine_is_replaced_by_an_empty_one(
     lab: Lab, report: Callable[[str], None]
 ) -> None:
