@@ -272,8 +272,11 @@ class Selected(Model):
 
     @property
     def unpublished(self) -> tuple[str, ...]:
-        """Downloads and images whose published checksum the catalog does not have."""
-        wanted = [file.upstream.download for file in self.files if file.upstream]
+        """Downloads and images whose published checksum the catalog does not have.
+
+        A file that nothing published holds counts under its own name.
+        """
+        wanted = [file.upstream.download if file.upstream else file.name for file in self.files]
         files = [name for name in dict.fromkeys(wanted) if name not in self.sha256]
         images = [image.reference for image in self.images if image.upstream]
         return (*files, *(name for name in images if name not in self.digests))
