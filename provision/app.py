@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.adapters.ansible import AnsibleRunner
 from provision.adapters.connection import Connections
+from provision.adapters.etcd import EtcdReader
 from provision.adapters.pyinfra import PyinfraMachines
 from provision.errors import ConfigError, SecretsError
 from provision.explain import located, site_error
@@ -184,6 +185,11 @@ class Application:
 
         return ClusterReader(self.secrets)
 
+    @cached_property
+    def etcd(self) -> EtcdReader:
+        """Reads etcd's members."""
+        return EtcdReader(self.machines)
+
     def look_over(self) -> Cluster:
         """The cluster as it stands, cleared of what proofs of killed runs left behind."""
         from provision.adapters.proving import sweep
@@ -267,7 +273,7 @@ class Application:
         from provision.gates import Gates
 
         services = self.vault.conditions() if self._has("vault") else {}
-        return Gates({**self.cluster.conditions(), **services})
+        return Gates({**self.cluster.conditions(), **self.etcd.conditions(), **services})
 
     def _has(self, component: str) -> bool:
         return any(phase.name == component for phase in self.phases)

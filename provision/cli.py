@@ -298,7 +298,3 @@ def _site_of(arguments: Sequence[str]) -> str | None:
         if name == "--site":
             return value if equals else next(iter(arguments[here + 1 :]), None)
     return None
-
-
-if __name__ == "__main__":
-    main()

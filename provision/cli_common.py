@@ -43,15 +43,16 @@ def show(data: Any, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
 @contextmanager
 def working_on(site: str | None) -> Iterator[Application]:
     """The application for the site that ``--site`` means, ready to read its machines."""
-    from provision.worker import discard, start_worker
+    from provision.worker import discard, take_worker
 
-    worker = start_worker()
+    worker = take_worker()
     try:
         application = application_of(site, worker)
     except BaseException:
         discard(worker)
         raise
     with application.closing():
+        application.machines.connect()
         yield application
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ IGNORED = (
     "metadata.uid",
 )
 """What the API server itself writes."""
+
+LEFT_OUT = (("initialDelaySeconds", 0),)
+"""What the API server leaves out when it means nothing (``omitempty`` in k8s.io/api/core/v1)."""
 
 
 def differing_fields(live: Any, wanted: Any, most: int = 8) -> list[str]:
@@ -37,14 +41,60 @@ def within(wanted: Any, live: Any) -> bool:
     """
     if isinstance(wanted, Mapping):
         return isinstance(live, Mapping) and all(
-            within(value, live[key]) if key in live else value is None
+            within(value, live[key]) if key in live else value is None or (key, value) in LEFT_OUT
             for key, value in wanted.items()
         )
+    if isinstance(wanted, int) and isinstance(live, str):
+        # A quantity, such as a number of processors.
+        return str(wanted) == live
     if isinstance(wanted, list):
         return (
             isinstance(live, list) and len(wanted) == len(live) and all(map(within, wanted, live))
         )
     return bool(wanted == live)
+
+
+def applied_fields(live: Mapping[str, Any], manager: str) -> Mapping[str, Any]:
+    """The fields of an object that ``manager`` applied, as ``fieldsV1`` of its managedFields.
+
+    Server-side apply keeps that record
+    (https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management).
+    """
+    for entry in live["metadata"].get("managedFields") or ():
+        applied = (entry.get("manager"), entry.get("operation")) == (manager, "Apply")
+        if applied and not entry.get("subresource"):
+            fields: Mapping[str, Any] = entry.get("fieldsV1", {})
+            return fields
+    return {}
+
+
+def says_all(manifest: Any, fields: Mapping[str, Any]) -> bool:
+    """Whether ``manifest`` says every one of ``fields``, so that applying it takes none away.
+
+    False does not yet mean that it does not: a list's item may be known by a key that
+    the API server filled in.
+    """
+    for step, below in fields.items():
+        kind, _, name = step.partition(":")
+        if kind == "f":
+            found = isinstance(manifest, Mapping) and name in manifest
+            item = manifest[name] if found else None
+        elif kind == "k":
+            key = json.loads(name)
+            item = next((one for one in _items(manifest) if key.items() <= one.items()), None)
+            found = item is not None
+        elif kind == "v":
+            item, found = None, json.loads(name) in _items(manifest)
+        else:
+            # The item itself (".").
+            continue
+        if not found or not says_all(item, below):
+            return False
+    return True
+
+
+def _items(manifest: Any) -> list[Any]:
+    return manifest if isinstance(manifest, list) else []
 
 
 def _differences(live: Any, wanted: Any, path: str) -> Iterator[str]:

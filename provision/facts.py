@@ -23,7 +23,8 @@ class Query:
     a TCP port is listened on, ``connect`` as whether ``address:port`` answers
     a ping or a TCP connection, ``names`` are questions to name servers
     (``SERVER NAME TYPE``). ``system`` asks for hardware, kernel, clock,
-    network, swap and so on, which ``check`` judges.
+    network, swap and so on, which ``check`` judges; ``etcd`` for the members of
+    etcd as the machine's own one tells of them.
     """
 
     files: frozenset[str] = frozenset()
@@ -36,6 +37,7 @@ class Query:
     connect: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     system: bool = False
+    etcd: bool = False
 
     def __or__(self, other: Query) -> Query:
         return Query(
@@ -44,8 +46,11 @@ class Query:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, in a stable order, as the reader takes it."""
-        lists = {name: getattr(self, name) for name in self.__annotations__ if name != "system"}
-        return {**{name: sorted(value) for name, value in lists.items()}, "system": self.system}
+        values = {name: getattr(self, name) for name in self.__annotations__}
+        return {
+            name: value if isinstance(value, bool) else sorted(value)
+            for name, value in values.items()
+        }
 
 
 def query_for(desired: DesiredState) -> Query:

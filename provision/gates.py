@@ -8,10 +8,10 @@ then the error tells the last thing seen. Retrying belongs here and nowhere else
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from provision.errors import DeadlineError
+from provision.errors import DeadlineError, OperatorError
 from provision.phase import GateSpec
 
 Condition = Callable[[Mapping[str, Any]], tuple[bool, str]]
@@ -19,6 +19,17 @@ Condition = Callable[[Mapping[str, Any]], tuple[bool, str]]
 
 INTERVAL = 1.0
 """Seconds between two looks."""
+
+
+def judged(
+    judge: Callable[[Mapping[str, Any]], Iterable[str]], given: Mapping[str, Any]
+) -> tuple[bool, str]:
+    """What ``judge`` finds wrong, as a condition says it; it may raise :class:`OperatorError`."""
+    try:
+        problems = list(judge(given))
+    except OperatorError as error:
+        return False, error.found or error.what
+    return not problems, "; ".join(problems)
 
 
 class Gates:

@@ -24,6 +24,8 @@ import yaml
 from jinja2.environment import TemplateExpression
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from provision.templates import compiled_templates
+
 Mode = Annotated[str, Field(pattern=r"^0[0-7]{3,4}$")]
 
 
@@ -275,6 +277,7 @@ def _environment(templates: Path) -> jinja2.Environment:
     """One environment a role: a template is compiled once for all machines."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
+        bytecode_cache=compiled_templates(),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

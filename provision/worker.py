@@ -1,7 +1,7 @@
 """Starts the process in which pyinfra talks to machines, ``adapters/pyinfra_worker.py``.
 
 It needs as long to import what it needs as the rest of the program does, so it is
-started before the rest is imported; hence this small module.
+started before anything else is imported; hence this small module.
 """
 
 from __future__ import annotations
@@ -30,6 +30,25 @@ def start_worker(script: Path = WORKER) -> subprocess.Popen[bytes]:
         env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
         start_new_session=True,
     )
+
+
+_early: list[subprocess.Popen[bytes]] = []
+
+
+def start_early() -> None:
+    """Start the worker that the next :func:`take_worker` gives."""
+    _early.append(start_worker())
+
+
+def take_worker() -> subprocess.Popen[bytes]:
+    """The worker that was started early, else a new one."""
+    return _early.pop() if _early else start_worker()
+
+
+def discard_early() -> None:
+    """End a worker that was started early and that nobody took."""
+    while _early:
+        discard(_early.pop())
 
 
 def discard(worker: subprocess.Popen[bytes]) -> None:

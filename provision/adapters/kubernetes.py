@@ -1,13 +1,12 @@
 """Reads a cluster through its API: nodes, objects, and whether conditions hold.
 
 Nothing here changes anything. Whether an object is as wanted is seen at once where
-this very manifest was applied and all that it says still stands there; else it is
+everything that the manifest says stands there, and nothing else of ours; else it is
 asked of the API server, by a server-side apply that is only a dry run.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,25 +22,15 @@ from provision.adapters.kubeapi import (
     Resource,
     message,
 )
-from provision.compare import differing_fields, within
-from provision.conditions import EtcdMember
-from provision.errors import OperatorError, SecretsError, UnreachableError
+from provision.compare import applied_fields, differing_fields, says_all, within
+from provision.errors import SecretsError, UnreachableError
 from provision.facts import ClusterFacts, NodeFacts, ObjectState
-from provision.gates import Condition
+from provision.gates import Condition, judged
 from provision.manifests import Manifest
 from provision.objectsecrets import has_secrets, with_secrets
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-ETCDCTL = (
-    "etcdctl",
-    "--endpoints=https://127.0.0.1:2379",
-    "--cacert=/etc/kubernetes/pki/etcd/ca.crt",
-    "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt",
-    "--key=/etc/kubernetes/pki/etcd/healthcheck-client.key",
-    "--command-timeout=4s",
-    "--write-out=json",
-)
 Phrases = Iterator[str]
 
 
@@ -94,44 +83,13 @@ class ClusterReader:
         except (SecretsError, UnreachableError) as error:
             return ClusterFacts(reachable=False, error=error.found or error.what)
 
-    def etcd_members(self) -> list[EtcdMember]:
-        """Etcd's members and their health, asked of the first member that answers.
-
-        Raises
-        ------
-        UnreachableError
-            No member answers.
-        """
-        api = self.connect()
-        pods = api.items("/api/v1/namespaces/kube-system/pods?labelSelector=component%3Detcd")
-        said = ["no pod of etcd runs"]
-        for pod in pods:
-            name = pod["metadata"]["name"]
-            if not conditions.is_true(pod, "Ready"):
-                said.append(f"{name} is not ready")
-                continue
-            try:
-                listed = json.loads(self._in_etcd(name, "member", "list"))
-                health = self._in_etcd(name, "endpoint", "health", "--cluster")
-            except (UnreachableError, ValueError) as error:
-                said.append(f"{name}: {error}")
-                continue
-            return _etcd_members(listed, json.loads(health or "[]"))
-        raise UnreachableError("etcd does not answer", found="; ".join(said[1:] or said))
-
-    def _in_etcd(self, pod: str, *arguments: str) -> str:
-        """What ``etcdctl`` prints; it exits with an error where a member is not healthy."""
-        command = (*ETCDCTL, *arguments)
-        return self.connect().execute("kube-system", pod, "etcd", command).printed
-
     def conditions(self) -> Mapping[str, Condition]:
         """What can be waited for in a cluster, by name, for :class:`provision.gates.Gates`.
 
         ``API answers at its endpoint``; ``nodes registered`` and ``nodes
-        ready`` (``nodes``); ``etcd members healthy`` (``members``,
-        ``allowed``); ``control plane pods ready`` (``nodes``); ``system pods
-        ready`` (``namespace``); ``workloads rolled out`` (``workloads``: kind,
-        namespace and name each).
+        ready`` (``nodes``); ``control plane pods ready`` (``nodes``); ``system
+        pods ready`` (``namespace``); ``workloads rolled out`` (``workloads``:
+        kind, namespace and name each).
         """
         judges: dict[str, Callable[[Mapping[str, Any]], Phrases]] = {
             "API answers at its endpoint": self._api_problems,
@@ -139,16 +97,13 @@ class ClusterReader:
                 self._nodes(), given["nodes"]
             ),
             "nodes ready": lambda given: conditions.not_ready(self._nodes(), given["nodes"]),
-            "etcd members healthy": lambda given: conditions.etcd_problems(
-                self.etcd_members(), given["members"], given["allowed"]
-            ),
             "control plane pods ready": self._static_pod_problems,
             "system pods ready": lambda given: conditions.pods_not_ready(
                 self.pods(given.get("namespace", "kube-system"))
             ),
             "workloads rolled out": self._rollout_problems,
         }
-        return {name: partial(_judge, judge) for name, judge in judges.items()}
+        return {name: partial(judged, judge) for name, judge in judges.items()}
 
     def connect(self) -> KubernetesApi:
         """The API with the administrator's certificate.
@@ -195,16 +150,6 @@ class ClusterReader:
                 yield f"{workload['kind']} {workload['name']}: {message(found)}"
 
 
-def _judge(
-    judge: Callable[[Mapping[str, Any]], Phrases], given: Mapping[str, Any]
-) -> tuple[bool, str]:
-    try:
-        problems = list(judge(given))
-    except OperatorError as error:
-        return False, error.found or error.what
-    return not problems, "; ".join(problems)
-
-
 def _node(item: Mapping[str, Any]) -> NodeFacts:
     metadata, spec = item["metadata"], item.get("spec", {})
     labels = metadata.get("labels", {})
@@ -236,13 +181,12 @@ def _state(
     status, live = api.request("GET", path)
     if status == 404:
         return ObjectState(exists=False)
-    wanted = manifests.stamped(manifest)
-    if manifests.stamp_of(live) == manifests.stamp_of(wanted) and within(wanted, live):
+    if within(manifest, live) and says_all(manifest, applied_fields(live, FIELD_MANAGER)):
         return ObjectState(exists=True)
     query = {"fieldManager": FIELD_MANAGER, "force": "true", "dryRun": "All"}
     headers = {"Content-Type": "application/apply-patch+yaml"}
     try:
-        whole = with_secrets(wanted, secrets)
+        whole = with_secrets(manifest, secrets)
     except SecretsError as error:
         return ObjectState(exists=True, differences=[f"data ({error.what})"])
     status, applied = api.request("PATCH", path, body=whole, query=query, headers=headers)
@@ -250,26 +194,4 @@ def _state(
         # A refusal may repeat what it refuses.
         why = "" if has_secrets(manifest) else f": {message(applied)}"
         return ObjectState(exists=True, differences=[f"(refused{why})"])
-    differences = differing_fields(manifests.unstamped(live), manifests.unstamped(applied))
-    return ObjectState(exists=True, differences=differences)
-
-
-def _etcd_members(
-    listed: Mapping[str, Any], health: Sequence[Mapping[str, Any]]
-) -> list[EtcdMember]:
-    by_endpoint = {item["endpoint"]: item for item in health}
-    members = []
-    for item in listed["members"]:
-        urls = item.get("clientURLs", ())
-        told: Mapping[str, Any] = next(
-            (by_endpoint[url] for url in urls if url in by_endpoint), {"error": "it never started"}
-        )
-        members.append(
-            EtcdMember(
-                name=item.get("name", ""),
-                learner=bool(item.get("isLearner")),
-                healthy=bool(told.get("health")),
-                detail=str(told.get("error", "")),
-            )
-        )
-    return members
+    return ObjectState(exists=True, differences=differing_fields(live, applied))

@@ -16,6 +16,7 @@ _PACKAGES = ("provision", "provision.adapters", "provision.adapters.onmachine")
 _MODULES = (
     "provision.adapters.reader",
     "provision.adapters.onmachine.dns",
+    "provision.adapters.onmachine.etcd",
     "provision.adapters.onmachine.hold",
     "provision.adapters.onmachine.kernel",
     "provision.adapters.onmachine.network",

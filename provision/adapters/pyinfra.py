@@ -31,8 +31,8 @@ Reply = dict[str, Any]
 class PyinfraMachines:
     """The machines of a site.
 
-    Connections open with the first request and stay open until :meth:`close`. Any
-    thread may use it.
+    Connections to all of them open with :meth:`connect`, at the latest with the first
+    request, and stay open until :meth:`close`. Any thread may use it.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class PyinfraMachines:
         made; it ends with this object.
     sudo_password
         Reveals the secret that ``connection.sudo_password`` refers to; called once
-        a machine that has one, before the first request.
+        a machine that has one, before the first connection.
     ask
         Asks about an unknown host key; without it, unknown keys are refused.
     """
@@ -75,6 +75,10 @@ class PyinfraMachines:
         self._requests, self._replies = _pipes(self._process)
         self._listener = Thread(target=self._listen, name="pyinfra replies", daemon=True)
         self._listener.start()
+
+    def connect(self) -> None:
+        """Begin to connect to all machines, without waiting for any."""
+        self._introduce()
 
     def read(self, queries: Mapping[str, Query]) -> dict[str, MachineFacts]:
         """Answer every query, in the order asked; all machines at the same time."""

@@ -5,9 +5,10 @@ tolerates, so it has a process of its own: requests come as JSON lines on standa
 input, replies go as JSON lines to standard output. The process ends when its input
 does, and its connections, and the locks held through them, end with it.
 
-Requests: ``{"do": "machines", "machines": {name: {"data", "password"}}}`` once, then
-``{"do": "run", "id", "host", "command", "lines", "seconds"}``, ``{"do": "hold", "id",
-"host", "command", "lines"}``, ``{"do": "release", "id"}``, ``{"do": "forget keys"}``.
+Requests: ``{"do": "machines", "machines": {name: {"data", "password"}}}`` once, which
+begins to connect to all of them, then ``{"do": "run", "id", "host", "command", "lines",
+"seconds"}``, ``{"do": "hold", "id", "host", "command", "lines"}``, ``{"do": "release",
+"id"}``, ``{"do": "forget keys"}``.
 Replies carry the request's ``id`` and either ``output``, ``lost`` or ``error`` with a
 ``kind`` from :class:`provision.adapters.failures.Kind` and the fields it needs.
 """
@@ -104,12 +105,25 @@ class Machine:
         self.host = host
         self.password = password
         self.connecting = BoundedSemaphore()
+        self.refused: FailureError | None = None
+        self.refused_at = 0.0
+
+    def greet(self) -> None:
+        """Open the connection ahead of the first request, which is told if that just failed."""
+        try:
+            self.connect()
+        except FailureError as failure:
+            self.refused = failure
+            self.refused_at = time.monotonic()
 
     def connect(self) -> bool:
         """Open the connection; False where it was open already."""
         with self.connecting:
             if self.host.connected and self._alive():
                 return False
+            refused, self.refused = self.refused, None
+            if refused is not None and time.monotonic() - self.refused_at < CONNECT_SECONDS:
+                raise refused
             self.close()
             try:
                 with gevent.Timeout(WHOLE_CONNECT_SECONDS, TimeoutError("timed out")):
@@ -342,6 +356,7 @@ class Worker:
         State(inventory, Config(CONNECT_TIMEOUT=CONNECT_SECONDS))
         for name, it in machines.items():
             self.machines[name] = Machine(inventory.get_host(name), it["password"])
+            gevent.spawn(self.machines[name].greet)
 
     def _answer(self, request: dict[str, Any]) -> None:
         machine = self.machines[request["host"]]

@@ -58,6 +58,7 @@ def answer(query: dict[str, Any], state: Path = STATE) -> dict[str, Any]:
         "connect": {},
         "names": {},
         "system": {},
+        "etcd": {},
     }
     # The parts that few queries need are other files, so that a plain query stays quick.
     if query["connect"]:
@@ -68,6 +69,10 @@ def answer(query: dict[str, Any], state: Path = STATE) -> dict[str, Any]:
         from provision.adapters.onmachine.dns import ask
 
         found["names"] = ask(query["names"])
+    if query["etcd"]:
+        from provision.adapters.onmachine.etcd import members
+
+        found["etcd"] = members()
     if query["system"]:
         from provision.adapters.onmachine.system import system
 

@@ -59,7 +59,7 @@ def site_status(app: Application) -> SiteStatus:
         *_machines(app, plan),
         *_phases(plan),
         *_nodes(app, facts.cluster),
-        *_etcd(app, facts.cluster),
+        *_etcd(app),
         *_pods(app, facts.cluster),
         *_certificates(app),
     ]
@@ -124,13 +124,11 @@ def _nodes(app: Application, cluster: ClusterFacts) -> Iterator[Row]:
         yield Row("nodes", name, healthy=False, detail="a node that the site file does not name")
 
 
-def _etcd(app: Application, cluster: ClusterFacts) -> Iterator[Row]:
-    if not cluster.reachable:
-        return
+def _etcd(app: Application) -> Iterator[Row]:
     try:
-        members = {member.name: member for member in app.cluster.etcd_members()}
+        members = {member.name: member for member in app.etcd.members(app.site.control_plane)}
     except OperatorError as error:
-        yield Row("etcd", "members", healthy=False, detail=error.what)
+        yield Row("etcd", "members", healthy=False, detail=f"{error.what}: {error.found}")
         return
     for name in app.site.control_plane:
         member = members.pop(name, None)

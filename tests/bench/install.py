@@ -39,7 +39,7 @@ def by_provision(site: str) -> tuple[float, dict[str, float]]:
         shutil.copytree(state_path(KEY_FOLDER), Path(state) / "provision" / KEY_FOLDER)
         started = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "provision.cli", "up", "--no-verify", "--json", "--site", site],
+            [sys.executable, "-m", "provision", "up", "--no-verify", "--json", "--site", site],
             cwd=ROOT,
             env={**os.environ, "XDG_STATE_HOME": state},
             check=True,

@@ -37,7 +37,7 @@ def measure(site: str, rounds: int, variables: Mapping[str, str]) -> dict[str, f
 
     ``variables`` are the environment of both.
     """
-    provision = [sys.executable, "-m", "provision.cli"]
+    provision = [sys.executable, "-m", "provision"]
     hosts = ROOT / "inventory" / "lab" / "hosts"
     phases = phases_of(read_site(find_site(site)).site)
     playbooks = [f"playbooks/{phase.name}.yml" for phase in phases]

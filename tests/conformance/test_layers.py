@@ -27,7 +27,7 @@ LAYERS = (
 )
 """From the lowest: a module reaches, by whatever way, only its own layer and lower ones."""
 
-OUTER = ("app", "verbs", "cli", "cli_common", "cli_secrets", "cli_vault", "cli_bundle")
+OUTER = ("__main__", "app", "verbs", "cli", "cli_common", "cli_secrets", "cli_vault", "cli_bundle")
 
 
 def module_name(path: Path) -> str:

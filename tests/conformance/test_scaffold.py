@@ -53,7 +53,7 @@ def test_a_scaffolded_component_conforms(copy: Path) -> None:
         return done.stdout
 
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    printed = run("-m", "provision.cli", "new", "component", "trial_component", "--after", "cilium")
+    printed = run("-m", "provision", "new", "component", "trial_component", "--after", "cilium")
     assert "wrote roles/trial_component/state.yml" in printed
     assert all(path.read_bytes() == content for path, content in before.items())
     run("scripts/role_readmes.py")

@@ -151,7 +151,7 @@ class Lab:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start ``provision`` for this site without waiting for it."""
         return subprocess.Popen(
-            [sys.executable, "-m", "provision.cli", *arguments, "--site", str(self.site_file)],
+            [sys.executable, "-m", "provision", *arguments, "--site", str(self.site_file)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

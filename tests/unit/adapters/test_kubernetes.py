@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from provision.adapters.kubernetes import ClusterReader
-from provision.manifests import stamped
 from provision.privatefiles import write_private
 from provision.secrets import SecretStore
 from tests.support.kubeserver import FakeCluster, serving, write_kubeconfig
@@ -56,7 +55,7 @@ def test_how_objects_stand_against_their_manifests(cluster: FakeCluster, tmp_pat
     ]
     before = repr(cluster.objects)
     objects = ClusterReader(SecretStore(tmp_path)).read(wanted).objects
-    assert objects["ConfigMap kube-system/same"].differences == []
+    assert not objects["ConfigMap kube-system/same"].differences
     assert objects["ConfigMap kube-system/other"].differences == ["data.color"]
     assert not objects["ConfigMap kube-system/absent"].exists
     assert not objects["Thing x"].exists
@@ -72,7 +71,11 @@ def test_what_was_applied_and_still_stands_needs_no_second_question(
         path = f"{below}/{wanted['metadata']['name']}"
         # Asking the server would come to an end here.
         cluster.refused.add(path)
-        cluster.objects[path] = {**stamped(wanted), "data": {**wanted["data"], "more": "3"}}
+        fields: dict[str, Any] = {"f:data": {"f:a": {}, "f:b": {}}}
+        applied = {"manager": "provision", "operation": "Apply", "fieldsV1": fields}
+        metadata = {**wanted["metadata"], "managedFields": [applied]}
+        data = {**wanted["data"], "more": "3"}
+        cluster.objects[path] = {**wanted, "metadata": metadata, "data": data}
     cluster.objects[f"{below}/damaged"]["data"].pop("b")
     changed = config_map("untouched", a="1")
     reader = ClusterReader(SecretStore(tmp_path))
@@ -88,7 +91,7 @@ def test_what_the_server_refuses_is_a_difference(cluster: FakeCluster, tmp_path:
     cluster.refused.add(path)
     state = (
         ClusterReader(SecretStore(tmp_path))
-        .read([config_map("bad")])
+        .read([config_map("bad", color="red")])
         .objects["ConfigMap kube-system/bad"]
     )
     assert state.differences == ["(refused: spec.x: Required value)"]

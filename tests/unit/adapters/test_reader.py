@@ -47,6 +47,7 @@ def test_an_empty_query_has_every_section() -> None:
         "connect": {},
         "names": {},
         "system": {},
+        "etcd": {},
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from provision.compare import differing_fields
+import pytest
+
+from provision.compare import applied_fields, differing_fields, says_all, within
 from provision.manifests import key, parse
 
 
@@ -39,3 +41,57 @@ kind: Role
 metadata: {name: two, namespace: one}
 """
     assert [key(item) for item in parse(text)] == ["Namespace one", "Role one/two"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "live", "found"),
+    [
+        ({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}}, True),
+        ({"a": None}, {}, True),
+        ({"a": 1}, {}, False),
+        ({"cpu": 1}, {"cpu": "1"}, True),
+        ({"cpu": "0.1"}, {"cpu": "100m"}, False),
+        ({"initialDelaySeconds": 0}, {}, True),
+        ({"runAsUser": 0}, {}, False),
+        ({"a": [1]}, {"a": [1, 2]}, False),
+    ],
+)
+def test_what_stands_there_in_the_same_words(
+    wanted: dict[str, object], live: dict[str, object], *, found: bool
+) -> None:
+    assert within(wanted, live) is found
+
+
+def test_the_fields_that_a_manager_applied() -> None:
+    def entry(manager: str, operation: str, field: str, **more: str) -> dict[str, object]:
+        fields: dict[str, object] = {f"f:{field}": {}}
+        return {"manager": manager, "operation": operation, "fieldsV1": fields, **more}
+
+    managed = [
+        entry("other", "Apply", "a"),
+        entry("provision", "Update", "b"),
+        entry("provision", "Apply", "c", subresource="status"),
+        entry("provision", "Apply", "d"),
+    ]
+    assert applied_fields({"metadata": {"managedFields": managed}}, "provision") == {"f:d": {}}
+    assert applied_fields({"metadata": {}}, "provision") == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"f:data": {".": {}, "f:x": {}}}, True),
+        ({"f:data": {"f:y": {}}}, False),
+        ({"f:ports": {'k:{"port":1}': {".": {}, "f:port": {}}}}, True),
+        ({"f:ports": {'k:{"port":2}': {}}}, False),
+        ({"f:ports": {'k:{"port":1}': {"f:name": {}}}}, False),
+        ({"f:finalizers": {'v:"keep"': {}}}, True),
+        ({"f:finalizers": {'v:"gone"': {}}}, False),
+        ({"f:data": {"k:{}": {}}}, False),
+    ],
+)
+def test_whether_a_manifest_says_all_that_was_applied(
+    fields: dict[str, object], *, said: bool
+) -> None:
+    manifest = {"data": {"x": "1"}, "ports": [{"port": 1}], "finalizers": ["keep"]}
+    assert says_all(manifest, fields) is said

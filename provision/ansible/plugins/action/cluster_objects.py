@@ -14,7 +14,6 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from provision.errors import OperatorError
-from provision.manifests import stamped
 from provision.objectsecrets import has_secrets, with_secrets
 from provision.secrets import SecretStore
 
@@ -46,10 +45,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
             return {**result, "changed": False}
         if arguments["state"] == "absent":
             objects = [{name: item[name] for name in IDENTITY} for item in objects]
-        else:
-            objects = [stamped(item) for item in objects]
-            if any(map(has_secrets, objects)):
-                objects = self._filled(objects, variables)
+        elif any(map(has_secrets, objects)):
+            objects = self._filled(objects, variables)
         answer = self._execute_module(
             module_name="cluster_objects",
             module_args={"state": arguments["state"], "order": json.dumps(objects)},
