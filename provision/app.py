@@ -224,8 +224,13 @@ class Application:
         hosts: Iterable[str],
         *,
         extra: Query = NOTHING,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Facts:
-        """Read machines and cluster at the same time, each machine with one command."""
+        """Read machines and cluster at the same time, each machine with one command.
+
+        ``meanwhile`` is called when it is clear what to ask: up to there our own processor
+        is what all waits for, and from there on others are.
+        """
         queries = {}
         for host in hosts:
             query = extra
@@ -235,6 +240,7 @@ class Application:
             queries[host] = query
         objects = [item for phase in phases for item in phase.objects(context)]
         asked = {phase.name: asks for phase in phases if (asks := phase.service(context))}
+        meanwhile()
         with ThreadPoolExecutor(max_workers=1 + len(asked)) as pool:
             reading = pool.submit(self._read_cluster, objects)
             asking = {name: pool.submit(self._ask, query) for name, query in asked.items()}

@@ -1,9 +1,8 @@
 """The Kubernetes API over HTTPS with a client certificate.
 
-Requests go out through the client of the ``kubernetes`` package, which is
-imported when the first one does: that takes half a second. Its dynamic client
-asks about every group of the API separately and keeps the answers in a file;
-here the API server is asked for all of them at once, each time.
+Objects travel as they are, through urllib3, which is also what the ``kubernetes``
+package sends its requests by. Importing that package takes half as long as a run
+with nothing to do, so only commands in pods, which need its protocol, go through it.
 """
 
 from __future__ import annotations
@@ -11,9 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -21,13 +19,10 @@ import yaml
 
 from provision.errors import SecretsError, UnreachableError
 
-if TYPE_CHECKING:
-    from kubernetes.client import ApiClient
-
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 10.0
 EXEC_SECONDS = 10
-CONNECTIONS = 16
+CONNECTIONS = 6
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 FIELD_MANAGER = "provision"
 """Who Kubernetes notes as the manager of the fields that we set."""
@@ -94,19 +89,15 @@ class KubernetesApi:
 
     def __init__(self, credentials: Credentials) -> None:
         self.credentials = credentials
-
-    @cached_property
-    def client(self) -> ApiClient:
-        """The package's own client, for what it alone can do."""
-        from kubernetes.client import ApiClient, Configuration
-
-        configuration = Configuration(host=self.credentials.server)
-        configuration.ssl_ca_cert = str(self.credentials.ca)
-        configuration.cert_file = str(self.credentials.certificate)
-        configuration.key_file = str(self.credentials.key)
-        configuration.connection_pool_maxsize = CONNECTIONS
-        configuration.retries = False
-        return ApiClient(configuration)
+        self._pool = urllib3.PoolManager(
+            maxsize=CONNECTIONS,
+            block=True,
+            ca_certs=str(credentials.ca),
+            cert_file=str(credentials.certificate),
+            key_file=str(credentials.key),
+            retries=False,
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        )
 
     def request(
         self,
@@ -124,19 +115,16 @@ class KubernetesApi:
         UnreachableError
             There is no answer, or none that is JSON.
         """
-        from kubernetes.client.exceptions import ApiException
-
         url = self.credentials.server + path + (f"?{urlencode(query)}" if query else "")
         try:
-            answer = self.client.call_api(
+            answer = self._pool.request(
                 method,
                 url,
-                header_params={"Accept": "application/json", **(headers or {})},
+                headers={"Accept": "application/json", **(headers or {})},
                 body=None if body is None else json.dumps(body),
-                _request_timeout=(CONNECT_SECONDS, READ_SECONDS),
             )
-            text: bytes = answer.response.data
-        except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
+            text = answer.data
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise UnreachableError(
                 "the Kubernetes API does not answer",
                 where=self.credentials.server,
@@ -167,9 +155,14 @@ class KubernetesApi:
         UnreachableError
             The API or the machine's kubelet does not let it through, or it takes too long.
         """
+        from kubernetes.client import Configuration
         from kubernetes.client.exceptions import ApiException
         from kubernetes.stream.ws_client import websocket_call
 
+        configuration = Configuration()
+        configuration.ssl_ca_cert = str(self.credentials.ca)
+        configuration.cert_file = str(self.credentials.certificate)
+        configuration.key_file = str(self.credentials.key)
         # The package's own method for it imports every kind of object that there is, which takes
         # a second; this is what it then calls.
         url = f"{self.credentials.server}/api/v1/namespaces/{namespace}/pods/{pod}/exec"
@@ -177,7 +170,7 @@ class KubernetesApi:
         asked += [("command", word) for word in command]
         try:
             answer = websocket_call(  # type: ignore[no-untyped-call]  # published without types
-                self.client.configuration, "GET", url, query_params=asked, _preload_content=False
+                configuration, "GET", url, query_params=asked, _preload_content=False
             )
             answer.run_forever(timeout=seconds)
             printed = str(answer.read_stdout(timeout=1) or "")

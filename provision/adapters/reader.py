@@ -8,15 +8,13 @@ travels to the machine with every query. :func:`answer` is the whole interface;
 from __future__ import annotations
 
 import functools
-import gzip
-import hashlib
 import json
 import os
-import platform
 import stat
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,9 @@ STATE = Path("/var/lib/provision")
 
 TEXT_LIMIT = 1 << 20
 """A text of more bytes than this is not read."""
+
+GZIP = 16 + zlib.MAX_WBITS
+"""Window size by which zlib expects gzip's header."""
 
 _CONFIG_OF_MODULE = {
     "br_netfilter": "BRIDGE_NETFILTER",
@@ -134,6 +135,9 @@ def fingerprint(status: os.stat_result) -> list[int]:
 def _sha256(path: str, status: os.stat_result, known: list[Any] | None) -> str:
     if known is not None and known[1:] == fingerprint(status):
         return str(known[0])
+    # Rarely needed, and as slow to import as everything else here.
+    import hashlib
+
     digest = hashlib.sha256()
     with Path(path).open("rb", buffering=0) as stream:
         while True:
@@ -234,7 +238,7 @@ def module_available(name: str) -> bool:
 @functools.cache
 def _modules_file(name: str) -> frozenset[str]:
     try:
-        text = Path("/lib/modules", platform.release(), name).read_text("utf-8")
+        text = Path("/lib/modules", os.uname().release, name).read_text("utf-8")
     except OSError:
         return frozenset()
     paths = (line.partition(":")[0] for line in text.splitlines())
@@ -244,12 +248,12 @@ def _modules_file(name: str) -> frozenset[str]:
 @functools.cache
 def kernel_config() -> dict[str, str]:
     """The kernel's build options without ``CONFIG_``; empty where the kernel does not tell."""
-    for path in (Path("/proc/config.gz"), Path(f"/boot/config-{platform.release()}")):
+    for path in (Path("/proc/config.gz"), Path(f"/boot/config-{os.uname().release}")):
         try:
             content = path.read_bytes()
         except OSError:
             continue
-        text = gzip.decompress(content) if path.suffix == ".gz" else content
+        text = zlib.decompress(content, GZIP) if path.suffix == ".gz" else content
         return dict(_options(text.decode("utf-8").splitlines()))
     return {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 from provision.app import SITE_MARKER, Application
@@ -12,7 +12,7 @@ from provision.errors import FindingsError, OperatorError
 from provision.events import Emit, Event
 from provision.facts import Facts, Query
 from provision.locallock import local_lock
-from provision.phase import Phase, Run
+from provision.phase import GateSpec, Phase, Run
 from provision.plan import Plan, select
 from provision.report import Reporter
 from provision.verbs.check import check_site
@@ -20,18 +20,26 @@ from provision.verbs.record import holder, recorded
 from provision.verbs.verify import Verdict, verify_site
 
 
-def make_plan(app: Application, only: Iterable[str] = ()) -> tuple[Plan, Facts]:
+def make_plan(
+    app: Application, only: Iterable[str] = (), meanwhile: Callable[[], None] = lambda: None
+) -> tuple[Plan, Facts]:
     """What ``up`` would do; reads, and changes nothing.
 
     Parameters
     ----------
     only
         Names of phases to judge; all without any.
+    meanwhile
+        Called while machines and cluster are about to be read.
     """
     phases = select(app.phases, only)
     context = app.context()
     facts = app.observe(
-        context, phases, app.site.hosts, extra=Query(texts=frozenset({SITE_MARKER}))
+        context,
+        phases,
+        app.site.hosts,
+        extra=Query(texts=frozenset({SITE_MARKER})),
+        meanwhile=meanwhile,
     )
     app.refuse_foreign_cluster(facts)
     return Plan.of(context, phases, facts), facts
@@ -60,12 +68,14 @@ def bring_up(
         engine = _engine(app, phases, emit, interrupt)
         with ThreadPoolExecutor(max_workers=1) as pool:
             # Mostly nothing is to be done, and then this is all that is left to know.
-            looking = pool.submit(engine.unsettled)
-            plan, facts = make_plan(app, only)
+            looking: list[Future[list[tuple[Phase, GateSpec]]]] = []
+            plan, facts = make_plan(
+                app, only, lambda: looking.append(pool.submit(engine.unsettled))
+            )
             emit(Event("plan", data=plan.as_dict()))
             refuse_blocked(plan)
             if not plan.changes:
-                return engine.settle(plan, looking.result())
+                return engine.settle(plan, looking[0].result())
         with app.machines.lock(holder(recording.run)) as lock:
             plan, facts = make_plan(app, only)
             refuse_blocked(plan)
