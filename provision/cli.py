@@ -194,13 +194,16 @@ def inventory(
     list_all: Annotated[bool, typer.Option("--list", help="All machines (the default).")] = True,  # noqa: ARG001 - Ansible calls inventories with --list
 ) -> None:
     """Print Ansible's dynamic inventory, so that plain ansible-playbook works."""
+    from provision.inventory import groups
+
     application = application_of(site)
-    hosts = application.inventory(application.context(), application.site.hosts)
-    data = (
-        hosts.get(host, {})
-        if host
-        else {"all": {"hosts": list(hosts)}, "_meta": {"hostvars": hosts}}
-    )
+    context = application.context()
+    hosts = application.inventory(context, application.site.hosts)
+    members = {
+        group: {"hosts": names} for group, names in groups(context, application.phases).items()
+    }
+    everything = {"all": {"hosts": list(hosts)}, **members, "_meta": {"hostvars": hosts}}
+    data = hosts.get(host, {}) if host else everything
     typer.echo(json.dumps(data, indent=2, default=str))
 
 

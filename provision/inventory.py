@@ -19,6 +19,19 @@ class ControllerPaths:
     secrets: Path
 
 
+def group_of(component: str) -> str:
+    """Ansible's group of the machines that a component works on, which its playbook plays on.
+
+    Not the bare name, which a machine may have.
+    """
+    return f"component_{component}"
+
+
+def groups(context: Context, phases: Sequence[Phase]) -> dict[str, list[str]]:
+    """Machines by group; a component that the site does not have has no group."""
+    return {group_of(phase.name): list(phase.hosts(context)) for phase in phases}
+
+
 def machine_variables(
     context: Context,
     phases: Sequence[Phase],

@@ -19,6 +19,7 @@ from typing import Any
 
 from provision.effects import Effect, EffectResult
 from provision.events import Emit, Event
+from provision.inventory import group_of
 from provision.paths import cache_path, playbooks_path, roles_path
 
 MOST_FORKS = 50
@@ -47,7 +48,7 @@ class AnsibleRunner:
         with self._private_folder() as folder:
             inventory = folder / "inventory" / "hosts.json"
             inventory.parent.mkdir()
-            inventory.write_text(json.dumps(static_inventory(effect.inventory)))
+            inventory.write_text(json.dumps(static_inventory(effect.phase, effect.inventory)))
             config = RunnerConfig(
                 private_data_dir=str(folder),
                 playbook=str(playbooks_path() / effect.playbook),
@@ -86,9 +87,11 @@ class AnsibleRunner:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def static_inventory(hosts: Mapping[str, Any]) -> dict[str, Any]:
+def static_inventory(phase: str, hosts: Mapping[str, Any]) -> dict[str, Any]:
     """Ansible's JSON inventory, which its YAML plugin reads, for machines with variables."""
-    return {"all": {"hosts": {name: dict(variables) for name, variables in hosts.items()}}}
+    machines = {name: dict(variables) for name, variables in hosts.items()}
+    group: dict[str, Any] = {"hosts": {name: {} for name in machines}}
+    return {"all": {"hosts": machines, "children": {group_of(phase): group}}}
 
 
 def environment(machines: int) -> dict[str, str]:

@@ -126,6 +126,8 @@ class GoBuild(Model):
     """Besides ``-s -w``."""
     flags: tuple[str, ...] = ()
     """Further flags of ``go build``."""
+    experiments: tuple[str, ...] = ()
+    """``GOEXPERIMENT``: what the toolchain shall do in another way than it does by itself."""
     cgo: bool = False
     debian_needs: tuple[str, ...] = ()
     """Debian packages that must be on the building machine."""

@@ -63,7 +63,8 @@ class GoWorkshop:
     def go_key(self, build: GoBuild, modules: Mapping[str, str]) -> str:
         """Digest of the recipe of a Go build."""
         lock = GOMOD / build.own_module
-        unused = set() if build.chart_files else {"chart_files"}
+        # What is newer than the recipes that have none of it counts only where it is used.
+        unused = {name for name in ("chart_files", "experiments") if not getattr(build, name)}
         return recipe_key(
             recipe=1,
             go=self.toolchain.version,
@@ -186,7 +187,7 @@ class GoWorkshop:
         for name in build.packages:
             groups[(*build.tags, *build.output_tags.get(name, ()))].append(name)
         compiled = work / "cache"
-        if not build.cgo and not compiled.exists():
+        if not (build.cgo or build.experiments or compiled.exists()):
             detail("compiling Go's standard library")
             self._copy_standard_library(compiled)
         environment = {
@@ -196,6 +197,7 @@ class GoWorkshop:
             "GOARCH": self.architecture,
             "GOOS": "linux",
             "SOURCE_DATE_EPOCH": str(EPOCH),
+            "GOEXPERIMENT": ",".join(build.experiments),
         }
         binaries = {}
         for number, (tags, names) in enumerate(groups.items()):

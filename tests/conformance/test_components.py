@@ -62,7 +62,8 @@ def test_its_playbook_is_one_play_of_one_role(phase: Phase) -> None:
     [play] = plays
     roles = [item["role"] if isinstance(item, dict) else item for item in play["roles"]]
     assert roles == [phase.name]
-    assert (play["hosts"], play["gather_facts"], play["become"]) == ("all", False, True)
+    group = f"component_{phase.name}"
+    assert (play["hosts"], play["gather_facts"], play["become"]) == (group, False, True)
     assert play["name"]
 
 
