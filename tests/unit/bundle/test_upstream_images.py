@@ -22,7 +22,7 @@ from tests.support.httpserver import FaultyServer, Turn
 from tests.support.publisher import Publisher, sha256
 
 REPOSITORY = "registry.k8s.io/kube-apiserver"
-IMPATIENT = HttpSettings(stall_timeout=0.5, tries=2, first_pause=0)
+QUICK = HttpSettings(stall_timeout=300, tries=2, first_pause=0)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def cancelled() -> Cancellation:
 @pytest.fixture
 def images(tmp_path: Path, cancelled: Cancellation) -> Images:
     store = BlobStore(tmp_path / "blobs")
-    skopeo = Skopeo(IMPATIENT, cancelled, repeats=0)
+    skopeo = Skopeo(QUICK, cancelled, repeats=0)
     return Images(store, Results(tmp_path / "steps", store), tmp_path / "work", skopeo)
 
 
@@ -160,6 +160,7 @@ def test_a_registry_gone_silent_is_given_up(images: Images, publisher: Publisher
     published = publisher.image(REPOSITORY)
     path = publisher.blob_path(REPOSITORY, published.layers["amd64"])
     publisher.server.misbehave(path, Turn(stall_after=10))
+    images.skopeo.settings = replace(QUICK, stall_timeout=0.5)
     with pytest.raises(BundleError) as caught:
         copy(images, publisher, published.digest)
     assert caught.value.found == "no byte for 0.5 s (tried 2 times)"
@@ -203,7 +204,6 @@ def test_cancelling_ends_a_running_copy(
     published = publisher.image(REPOSITORY)
     path = publisher.blob_path(REPOSITORY, published.layers["amd64"])
     publisher.server.misbehave(path, Turn(stall_after=10))
-    images.skopeo.settings = replace(IMPATIENT, stall_timeout=60)
     address = Address(f"{publisher.registry}/{REPOSITORY}", published.digest, encrypted=False)
     found = images.find(address, "amd64")
     cancelled.set()

@@ -25,7 +25,7 @@ from tests.support.httpserver import FaultyServer, Turn
 from tests.support.publisher import Publisher, archive, sha256
 from tests.support.tls import server_context
 
-IMPATIENT = HttpSettings(stall_timeout=0.5, tries=2, first_pause=0)
+QUICK = HttpSettings(stall_timeout=300, tries=2, first_pause=0)
 KUBELET = b"kubelet for amd64" * 5000
 CONTAINERD = b"containerd for amd64" * 5000
 CHART = b"chart" * 100
@@ -148,12 +148,10 @@ def provide(
     cache: Path,
     selection: Selection,
     heard: Heard | None = None,
-    *,
-    stall_timeout: float = 0.5,
 ) -> dict[str, Provided]:
     url = publisher.server.url
     mirrors = Mirrors.parse([f"https://={url}/", f"docker://={url}/"])
-    options = UpstreamOptions(mirrors, replace(IMPATIENT, stall_timeout=stall_timeout))
+    options = UpstreamOptions(mirrors, QUICK)
     source = UpstreamSource(cache, BlobStore(cache / "blobs"), options)
     source.require(selection)
     return dict(source.provide(selection, heard or Heard()))
@@ -269,7 +267,7 @@ def test_an_interrupt_ends_stalled_reads_at_once(
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        provide(publisher, cache, selection, Interrupting(), stall_timeout=300)
+        provide(publisher, cache, selection, Interrupting())
     publisher.server.misbehave(KUBELET_PATH, Turn())
     provide(publisher, cache, selection)
 
