@@ -69,11 +69,13 @@ def init(
 @app.command(epilog="Example: provision schema > site.schema.json")
 def schema() -> None:
     """Print the JSON schema of site files, for editors and reviewers."""
+    from provision.descriptions import DescribedSchema
     from provision.plan import discover, settings_models
     from provision.site import site_model
 
     model = site_model(settings_models(discover()))
-    typer.echo(json.dumps(model.model_json_schema(), indent=2))
+    described = model.model_json_schema(schema_generator=DescribedSchema)
+    typer.echo(json.dumps(described, indent=2))
 
 
 @app.command(epilog="Example: provision check --site inventory/lab")

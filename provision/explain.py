@@ -11,8 +11,8 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
+from provision.descriptions import descriptions
 from provision.errors import ConfigError
 from provision.yamlfile import Location, YamlFile
 
@@ -193,8 +193,8 @@ def _one_of(names: Sequence[str]) -> str:
 
 def _meaning(model: type[BaseModel], location: Location) -> str:
     """What belongs at ``location``, as its docstring says."""
-    field, kind = _field(model, location), _last_kind(model, location)
-    text = (field and field.description) or (kind and kind.__doc__) or ""
+    kind = _last_kind(model, location)
+    text = _description(model, location) or (kind and kind.__doc__) or ""
     return " ".join(text.split()).replace("``", "").rstrip(".")
 
 
@@ -227,25 +227,25 @@ def _flat(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def _step(annotation: Any, step: int | str) -> tuple[Any, FieldInfo | None]:
-    """The type behind one key or index of a type, and its field where it is a model's."""
+def _step(annotation: Any, step: int | str) -> tuple[Any, str]:
+    """The type behind one key or index of a type, and what a model says of its field."""
     for kind in _flat(annotation):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             for name, field in kind.model_fields.items():
                 if step in (name, field.alias):
-                    return field.annotation, field
+                    return field.annotation, descriptions(kind).get(name, "")
         elif get_origin(kind) is dict:
-            return get_args(kind)[1], None
+            return get_args(kind)[1], ""
         elif get_origin(kind) in (tuple, list):
-            return get_args(kind)[0], None
-    return None, None
+            return get_args(kind)[0], ""
+    return None, ""
 
 
-def _along(model: type[BaseModel], location: Location) -> Iterator[tuple[Any, FieldInfo | None]]:
+def _along(model: type[BaseModel], location: Location) -> Iterator[tuple[Any, str]]:
     annotation: Any = model
     for step in location:
-        annotation, field = _step(annotation, step)
-        yield annotation, field
+        annotation, description = _step(annotation, step)
+        yield annotation, description
 
 
 def _kinds_along(model: type[BaseModel], location: Location) -> Iterator[Any]:
@@ -262,10 +262,10 @@ def _last_kind(model: type[BaseModel], location: Location) -> Any:
     return next(kinds, None)
 
 
-def _field(model: type[BaseModel], location: Location) -> FieldInfo | None:
-    last: FieldInfo | None = None
-    for _, field in _along(model, location):
-        last = field
+def _description(model: type[BaseModel], location: Location) -> str:
+    last = ""
+    for _, description in _along(model, location):
+        last = description
     return last
 
 

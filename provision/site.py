@@ -76,7 +76,7 @@ PRIVATE_NETWORKS = tuple(
 class Model(BaseModel):
     """Base of everything in a site file: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Part(StrEnum):

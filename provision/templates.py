@@ -10,6 +10,10 @@ from jinja2.bccache import Bucket
 from provision.paths import cache_path
 
 
+TEMPLATES = "templates"
+"""Folder of the cache."""
+
+
 class _Kept(jinja2.FileSystemBytecodeCache):
     """A cache that may fail: then the template is compiled once more next time."""
 
@@ -23,7 +27,7 @@ def compiled_templates() -> jinja2.BytecodeCache | None:
 
     Jinja names an entry after the template and believes it only with the digest of its text.
     """
-    folder = cache_path() / "templates"
+    folder = cache_path() / TEMPLATES
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from provision.descriptions import DescribedSchema
 from provision.plan import discover, settings_models
 from provision.site import site_model
 
@@ -42,7 +43,7 @@ OPTIONAL = "Optional: without this key the site does not have it. `{component}: 
 def page() -> str:
     """The whole page as Markdown."""
     phases = discover()
-    schema = site_model(settings_models(phases)).model_json_schema()
+    schema = site_model(settings_models(phases)).model_json_schema(schema_generator=DescribedSchema)
     components = {
         _reference(schema["properties"][phase.settings.component]): phase.settings.component
         for phase in phases

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 from gevent import monkey
 
-monkey.patch_all()
+# Nothing here waits in the others; asking all installed packages for an opinion about each module
+# takes gevent longer than patching it.
+monkey.patch_all(ssl=False, queue=False, builtins=False, signal=False)
 
 import errno
 import getpass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,6 +13,7 @@ from provision.bundle.results import Results
 from provision.bundle.source import drop_work
 from provision.bundle.store import BlobStore, write_atomically
 from provision.errors import BundleError
+from provision.templates import TEMPLATES
 
 STEPS = "steps.json"
 """In a bundle's folder of the cache: the recipes whose results it was made of."""
@@ -35,6 +37,8 @@ def prune(cache: Path, store: BlobStore, results: Results) -> int:
         Bytes of blobs removed; hard links that bundles hold are not counted.
     """
     drop_work(cache)
+    # Also those of checkouts that are gone; they are made again in no time.
+    shutil.rmtree(cache / TEMPLATES, ignore_errors=True)
     # Left by builds that were killed while they wrote; the lock says that none writes now.
     for partial in store.folder.glob(".partial-*"):
         partial.unlink()

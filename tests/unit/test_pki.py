@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from provision import pki
 from provision.secretspec import Authority, Certificate
@@ -204,3 +205,20 @@ def test_a_key_of_another_kind_is_refused() -> None:
     ).stdout
     with pytest.raises(ValueError, match="neither an ECDSA nor an RSA key"):
         pki.load_key(ed25519)
+
+
+def test_an_rsa_key_whose_parts_do_not_fit_is_no_key() -> None:
+    numbers = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_numbers()
+    other = rsa.RSAPrivateNumbers(
+        numbers.p,
+        numbers.q,
+        numbers.d ^ 1 << 100,
+        numbers.dmp1 ^ 1 << 100,
+        numbers.dmq1,
+        numbers.iqmp,
+        numbers.public_numbers,
+    )
+    damaged = other.private_key(unsafe_skip_rsa_key_validation=True)
+    pem = damaged.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    with pytest.raises(ValueError, match="do not fit together"):
+        pki.load_key(pem)
