@@ -9,7 +9,6 @@ from jinja2.bccache import Bucket
 
 from provision.paths import cache_path
 
-
 TEMPLATES = "templates"
 """Folder of the cache."""
 
