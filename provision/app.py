@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from subprocess import Popen
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from provision import leftovers
 from provision.adapters.ansible import AnsibleRunner
 from provision.adapters.connection import Connections
 from provision.adapters.etcd import EtcdReader
@@ -21,6 +23,7 @@ from provision.errors import ConfigError, SecretsError
 from provision.explain import located, site_error
 from provision.facts import ClusterFacts, Facts, Query, ServiceQuery
 from provision.inventory import ControllerPaths, machine_variables
+from provision.leftovers import Leftover
 from provision.paths import cache_path, state_path
 from provision.phase import Context, Phase
 from provision.plan import discover, phases_of, settings_models
@@ -79,6 +82,10 @@ def read_site(path: Path) -> LoadedSite:
     if problems:
         raise site_error(problems)
     return loaded
+
+
+def _phase(name: str) -> Phase:
+    return next(phase for phase in discover() if phase.name == name)
 
 
 class Application:
@@ -283,6 +290,23 @@ class Application:
 
     def _has(self, component: str) -> bool:
         return any(phase.name == component for phase in self.phases)
+
+    def leftovers(self, facts: Facts) -> tuple[Leftover, ...]:
+        """Components that the site does not have any more, with the data that they hold.
+
+        ``facts`` hold the answers to :func:`provision.leftovers.query`.
+        """
+        return tuple(map(self._with_data, leftovers.leftovers(self.site, discover(), facts)))
+
+    def _with_data(self, leftover: Leftover) -> Leftover:
+        phase = _phase(leftover.name)
+        context = self.still_with(leftover).context()
+        machines = self.machines.read(leftovers.data_queries(context, phase, leftover))
+        return replace(leftover, data=leftovers.data_found(context, phase, machines))
+
+    def still_with(self, leftover: Leftover) -> Application:
+        """The application for the site as it was with that component; it reads no machines."""
+        return Application(leftovers.with_leftover(self.site, _phase(leftover.name), leftover))
 
     def refuse_foreign_cluster(self, facts: Facts) -> None:
         """Refuse to go on where a cluster stands whose secrets this controller lacks.

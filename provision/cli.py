@@ -117,6 +117,17 @@ def up(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Prove at the end what users need.")
     ] = True,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Take off what the site file does not name any more.")
+    ] = False,
+    with_data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with-data",
+            metavar="COMPONENT",
+            help="Take this one off with the data it holds; repeatable.",
+        ),
+    ] = None,
     plain: PlainOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -126,11 +137,23 @@ def up(
     from provision.verbs.report import end_report
     from provision.verbs.up import bring_up
 
+    if with_data and not prune:
+        raise UsageError("--with-data is for what --prune takes off", fix="provision up --prune")
+    if only and prune:
+        raise UsageError("--prune takes off what is no phase any more, so --only cannot name it")
     interrupt = Interrupt()
     with working_on(site) as application:
         names = [phase.name for phase in application.phases]
         with _Stoppable(interrupt), reporter(reporter_kind(as_json, plain), names) as shown:
-            outcome = bring_up(application, shown, interrupt, only or [], verify=verify)
+            outcome = bring_up(
+                application,
+                shown,
+                interrupt,
+                only or [],
+                verify=verify,
+                prune=prune,
+                with_data=with_data or [],
+            )
         text, code = end_report(application, outcome)
     if not as_json:
         typer.echo(runnable(text, site))

@@ -87,11 +87,14 @@ class Outcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Duration by phase that ran."""
     error: OperatorError | None = None
+    removed: Sequence[str] = ()
+    """Components that were taken off."""
 
     @property
     def changed(self) -> bool:
-        """Whether any phase ran."""
-        return any(isinstance(decision, Run) for decision in self.decisions.values())
+        """Whether any phase ran, or anything was taken off."""
+        ran = any(isinstance(decision, Run) for decision in self.decisions.values())
+        return ran or bool(self.removed)
 
     @property
     def complete(self) -> bool:

@@ -47,8 +47,10 @@ def machine_variables(
         "provision_secrets_path": str(paths.secrets),
         "provision_architecture": context.site.hosts[host].architecture.value,
     }
+    components: dict[str, Any] = {}
     for phase in phases:
+        components.update(phase.remembered(context.site))
         variables.update(phase.common_variables(context))
         if host in phase.hosts(context):
             variables.update(phase.variables(context, host))
-    return variables
+    return {**variables, "provision_components": components}

@@ -234,6 +234,20 @@ class Phase(ABC):
         """Zones that cluster DNS has to ask other servers for."""
         return ()
 
+    def remembered(self, site: Site) -> Mapping[str, Any]:
+        """The settings of an optional component under its name, for the machines to keep."""
+        if not self.settings.optional:
+            return {}
+        return {self.name: site.settings(self.settings).model_dump(mode="json", by_alias=True)}
+
+    def data(self, context: Context, host: str) -> Mapping[str, str]:
+        """Where ``host`` keeps what nobody could make again: what it is, by a pattern of paths.
+
+        There is some as soon as one path fits.
+        """
+        del context, host
+        return {}
+
     def common_variables(self, context: Context) -> Mapping[str, Any]:
         """Variables that every role on every machine may rely on, named ``provision_*``."""
         return {}
@@ -256,7 +270,11 @@ class AnsiblePhase(Phase):
         known = context.rendered.get((self.name, host))
         if known is not None:
             return known
-        variables = {**self.variables(context, host), "inventory_hostname": host}
+        variables = {
+            **self.variables(context, host),
+            "inventory_hostname": host,
+            "provision_components": self.remembered(context.site),
+        }
         state = desired_state(self.role, variables, _ContextResolver(context, host))
         context.rendered[self.name, host] = state
         return state

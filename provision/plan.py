@@ -14,6 +14,7 @@ from typing import Any
 from provision import phases as phases_package
 from provision.errors import UsageError
 from provision.facts import Facts
+from provision.leftovers import Leftover
 from provision.phase import Blocked, Context, Decision, Phase, Run, Skip, Unknown
 from provision.site import Settings, Site
 
@@ -107,6 +108,8 @@ class Plan:
 
     decisions: Mapping[str, Decision]
     unreachable: Mapping[str, str]
+    leftovers: Sequence[Leftover] = ()
+    """What the site file does not name any more; it stays unless ``up`` is told to prune."""
 
     @classmethod
     def of(cls, context: Context, phases: Sequence[Phase], facts: Facts) -> Plan:
@@ -139,6 +142,7 @@ class Plan:
         """Plain data for ``--json`` and the journal."""
         return {
             "phases": {name: decision_as_dict(item) for name, item in self.decisions.items()},
+            "leftovers": {item.name: item.as_dict() for item in self.leftovers},
             "unreachable": dict(self.unreachable),
             "changes": self.changes,
         }
@@ -186,6 +190,8 @@ def render(plan: Plan, most_reasons: int = 12) -> Iterator[str]:
                 yield from (f"{'':{width}}    {finding}" for finding in decision.findings)
             case Unknown():
                 yield f"{name:{width}}  not known until {decision.until} has run"
+    for leftover in plan.leftovers:
+        yield f"{leftover.row()}; to take it off: {leftover.command}"
     for host, why in plan.unreachable.items():
         yield f"{host} does not answer: {why}"
 

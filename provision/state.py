@@ -207,8 +207,33 @@ def _load(path: Path) -> dict[str, Any]:
     return yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader) or {}
 
 
+def memory_of(component: str) -> str:
+    """File on machines with the settings of an optional component.
+
+    What the site file does not name any more can be taken off by what it was made with.
+    """
+    return f"/var/lib/provision/component-{component}.json"
+
+
+def _remembered(state: DesiredState, component: str, settings: Any) -> DesiredState:
+    content = json.dumps(settings, sort_keys=True, indent=2) + "\n"
+    file = File(
+        path=memory_of(component),
+        mode="0600",
+        owner="root",
+        group="root",
+        sha256=hashlib.sha256(content.encode()).hexdigest(),
+        source="content",
+        content=content,
+    )
+    return replace(state, files=(*state.files, file))
+
+
 def desired_state(role: Path, variables: Mapping[str, Any], resolver: Resolver) -> DesiredState:
     """Resolve a role's ``state.yml`` for one machine.
+
+    Where ``variables`` have the role among ``provision_components``, what is said of it there is
+    part of the state, in the file :func:`memory_of` names.
 
     Parameters
     ----------
@@ -229,7 +254,7 @@ def desired_state(role: Path, variables: Mapping[str, Any], resolver: Resolver) 
         declared = load_role_state(role)
     except ValidationError as error:
         raise ValueError(f"{role / 'state.yml'}: {error}") from error
-    return DesiredState(
+    state = DesiredState(
         packages=tuple(renderer.names(declared.packages)),
         modules=tuple(renderer.names(declared.modules)),
         sysctls={
@@ -248,6 +273,8 @@ def desired_state(role: Path, variables: Mapping[str, Any], resolver: Resolver) 
             for entry, text in renderer.each(declared.units)
         ),
     )
+    settings = variables.get("provision_components", {}).get(role.name)
+    return state if settings is None else _remembered(state, role.name, settings)
 
 
 def _to_yaml(value: Any) -> str:

@@ -61,6 +61,10 @@ class LocalStorage(ClusterPhase):
     settings = LocalStorageSettings
     namespace = "local-storage"
 
+    def data(self, context: Context, host: str) -> Mapping[str, str]:
+        """The volumes in the machine's folder."""
+        return {f"{_path(context, host)}/*": "volumes"}
+
     def validate_site(self, site: Site) -> Iterator[str]:
         """Folders must be the volumes' own, and machines must exist."""
         settings = site.settings(LocalStorageSettings)
@@ -120,13 +124,18 @@ class LocalStorage(ClusterPhase):
         """The objects, and this machine's folder and disk."""
         settings = context.site.settings(LocalStorageSettings)
         own = settings.machines.get(host, MachineStorage())
-        path = own.path or settings.path
+        path = _path(context, host)
         return {
             **super().variables(context, host),
             "local_storage_path": path,
             "local_storage_disk": own.disk or "",
             "local_storage_unit": _mount_unit(path),
         }
+
+
+def _path(context: Context, host: str) -> str:
+    settings = context.site.settings(LocalStorageSettings)
+    return settings.machines.get(host, MachineStorage()).path or settings.path
 
 
 def _mount_unit(path: str) -> str:

@@ -58,6 +58,12 @@ class NfsServerPhase(AnsiblePhase):
         """The machine that serves."""
         return (_host(context.site),)
 
+    def data(self, context: Context, host: str) -> Mapping[str, str]:
+        """What lies in the exported folders."""
+        del host
+        exports = context.site.settings(NfsServerSettings).exports
+        return {f"{export.path}/*": f"files in {export.path}" for export in exports.values()}
+
     def validate_site(self, site: Site) -> Iterator[str]:
         """The machine must exist, and a folder be exported once."""
         settings = site.settings(NfsServerSettings)

@@ -105,6 +105,11 @@ class VaultPhase(AnsiblePhase):
         """The machines that the settings name."""
         return vault_hosts(context.site)
 
+    def data(self, context: Context, host: str) -> Mapping[str, str]:
+        """Vault's storage, and snapshots of it."""
+        del context, host
+        return {"/var/lib/private/vault/*": "all that is kept in Vault"}
+
     def validate_site(self, site: Site) -> Iterator[str]:
         """Machines, shares, keys, policies and the address must fit together."""
         settings = site.settings(VaultSettings)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from provision import leftovers
 from provision.app import Application
 from provision.effects import Effect
 from provision.engine import Interrupt
 from provision.errors import PhaseFailedError
 from provision.events import Emit, Event
+from provision.facts import ClusterFacts, Facts
 from provision.locallock import local_lock
 from provision.phase import Phase
+from provision.plan import discover
 from provision.report import Reporter
 from provision.verbs.record import holder, recorded
 
@@ -32,13 +35,31 @@ def take_down(app: Application, reporter: Reporter, interrupt: Interrupt) -> Non
         app.machines.lock(holder(recording.run)),
     ):
         app.ansible().clear()
-        for phase in reversed(app.phases):
+        for whole, phase in [*_left_over(app), *((app, phase) for phase in reversed(app.phases))]:
             if interrupt.after_step.is_set():
                 raise PhaseFailedError("stopped by the operator", fix="provision reset")
-            _remove(app, phase, recording.emit, interrupt)
+            take_off(whole, phase, recording.emit, interrupt)
 
 
-def _remove(app: Application, phase: Phase, emit: Emit, interrupt: Interrupt) -> None:
+def _left_over(app: Application) -> list[tuple[Application, Phase]]:
+    """What the site file does not name any more, each with the site that still had it."""
+    query = leftovers.query(app.site, discover())
+    facts = Facts(
+        app.machines.read(dict.fromkeys(app.site.hosts, query)), ClusterFacts(reachable=False)
+    )
+    found = leftovers.leftovers(app.site, discover(), facts)
+    phases = {phase.name: phase for phase in discover()}
+    return [(app.still_with(item), phases[item.name]) for item in found]
+
+
+def take_off(app: Application, phase: Phase, emit: Emit, interrupt: Interrupt) -> None:
+    """Play one role's ``tasks/remove.yml`` on all machines of its component.
+
+    Raises
+    ------
+    PhaseFailedError
+        It could not be taken off a machine; running again goes on from there.
+    """
     context = app.context()
     hosts: Sequence[str] = phase.hosts(context)
     emit(Event("phase-started", phase.name, data={"hosts": list(hosts)}))

@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 
+from provision import leftovers
 from provision.app import SITE_MARKER, Application
 from provision.engine import Engine, Interrupt, Outcome
-from provision.errors import FindingsError, OperatorError
+from provision.errors import FindingsError, OperatorError, UsageError
 from provision.events import Emit, Event
 from provision.facts import Facts, Query
 from provision.locallock import local_lock
 from provision.phase import GateSpec, Phase, Run
-from provision.plan import Plan, select
+from provision.plan import Plan, discover, select
 from provision.report import Reporter
 from provision.verbs.check import check_site
 from provision.verbs.record import holder, recorded
+from provision.verbs.reset import take_off
 from provision.verbs.verify import Verdict, verify_site
 
 
@@ -38,11 +40,12 @@ def make_plan(
         context,
         phases,
         app.site.hosts,
-        extra=Query(texts=frozenset({SITE_MARKER})),
+        extra=Query(texts=frozenset({SITE_MARKER})) | leftovers.query(app.site, discover()),
         meanwhile=meanwhile,
     )
     app.refuse_foreign_cluster(facts)
-    return Plan.of(context, phases, facts), facts
+    plan = Plan.of(context, phases, facts)
+    return (plan if only else replace(plan, leftovers=app.leftovers(facts))), facts
 
 
 def bring_up(
@@ -52,13 +55,23 @@ def bring_up(
     only: Iterable[str] = (),
     *,
     verify: bool = True,
+    prune: bool = False,
+    with_data: Sequence[str] = (),
 ) -> Outcome:
     """Make the site true, and where anything was changed prove what it promises.
+
+    Parameters
+    ----------
+    prune
+        Take off what the site file does not name any more.
+    with_data
+        Components that may be taken off although they hold data.
 
     Raises
     ------
     FindingsError
-        The machines are not fit, or a phase is blocked; nothing was changed.
+        The machines are not fit, a phase is blocked, or what is to be taken off holds data;
+        nothing was changed.
     LockedError
         Another run holds the site.
     """
@@ -74,18 +87,43 @@ def bring_up(
             )
             emit(Event("plan", data=plan.as_dict()))
             refuse_blocked(plan)
-            if not plan.changes:
+            if prune:
+                refuse_data(plan, with_data)
+            else:
+                _mention(plan, emit)
+            if not (plan.changes or (prune and plan.leftovers)):
                 return engine.settle(plan, looking[0].result())
         with app.machines.lock(holder(recording.run)) as lock:
             plan, facts = make_plan(app, only)
             refuse_blocked(plan)
             refuse_unfit(app, plan)
+            if prune:
+                refuse_data(plan, with_data)
             app.ansible().clear()
             outcome = _engine(app, phases, emit, interrupt, lock.keep).up(plan, facts)
+            if prune and outcome.complete:
+                outcome = replace(outcome, removed=_prune(app, plan, emit, interrupt))
             if not (verify and outcome.changed and outcome.complete):
                 return outcome
             emit(Event("notice", text="verifying with throw-away objects"))
             return replace(outcome, error=_verify(app, emit))
+
+
+def _mention(plan: Plan, emit: Emit) -> None:
+    for leftover in plan.leftovers:
+        emit(Event("notice", text=f"{leftover.row()}; to take it off: {leftover.command}"))
+
+
+def _prune(app: Application, plan: Plan, emit: Emit, interrupt: Interrupt) -> list[str]:
+    """Take off what is left over; the names of what was."""
+    removed: list[str] = []
+    phases = {phase.name: phase for phase in discover()}
+    for leftover in plan.leftovers:
+        if interrupt.after_step.is_set():
+            break
+        take_off(app.still_with(leftover), phases[leftover.name], emit, interrupt)
+        removed.append(leftover.name)
+    return removed
 
 
 def _verify(app: Application, emit: Emit) -> OperatorError | None:
@@ -122,6 +160,26 @@ def refuse_blocked(plan: Plan) -> None:
     if plan.findings:
         first, *others = plan.findings
         raise FindingsError(first, found="; ".join(others), fix="provision plan")
+
+
+def refuse_data(plan: Plan, with_data: Sequence[str]) -> None:
+    """Refuse to take off what holds data, unless it was named."""
+    unknown = sorted(set(with_data) - {item.name for item in plan.leftovers})
+    if unknown:
+        raise UsageError(
+            f"{unknown[0]} is nothing that would be taken off",
+            wanted=", ".join(item.name for item in plan.leftovers) or "nothing is left over",
+            fix="provision plan",
+        )
+    refused = list(leftovers.refusals(plan.leftovers, with_data))
+    if refused:
+        named = [item.name for item in plan.leftovers if item.data]
+        raise FindingsError(
+            "what the site file does not name any more holds data; nothing was touched",
+            found="; ".join(refused),
+            why="it could not be brought back",
+            fix="provision up --prune " + " ".join(f"--with-data {name}" for name in named),
+        )
 
 
 def refuse_unfit(app: Application, plan: Plan) -> None:

@@ -199,10 +199,11 @@ def test_what_no_role_holds(role: Path, word: str, why: str) -> None:
 
 
 def test_the_work_is_the_list(role: Path) -> None:
-    """``site_state`` once, for what ``state.yml`` lists, and nothing where it lists nothing."""
+    """``site_state`` once, for what ``state.yml`` lists and what an optional one is set to."""
     tasks = yaml.safe_load((role / "tasks" / "main.yml").read_text())
     lists = [task for task in tasks if "site_state" in task]
-    assert len(lists) == (1 if mapping(role / "state.yml") else 0)
+    optional = any(phase.name == role.name and phase.settings.optional for phase in discover())
+    assert len(lists) == (1 if optional or mapping(role / "state.yml") else 0)
 
 
 def test_removing_and_verifying_use_the_same_list(role: Path) -> None:

@@ -129,7 +129,7 @@ def test_an_address_in_use_is_refused(lab: Lab, tmp_path: Path) -> None:
     for name in ("key", "known_hosts"):
         path = (lab.site_file.parent / data["connection"][name]).resolve()
         data["connection"][name] = str(path)
-    taken = f"{pool(lab).rpartition('.')[0]}.230"
+    taken = f"{pool(lab).partition('-')[0].rpartition('.')[0]}.230"
     data["load_balancer"]["pools"]["more"] = {"addresses": [taken]}
     changed = tmp_path / "site.yaml"
     changed.write_text(yaml.safe_dump(data))

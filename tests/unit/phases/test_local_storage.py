@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,12 @@ def test_a_machine_with_a_disk(tmp_path: Path) -> None:
     context = make_context(make_site({"local_storage": changes}), tmp_path)
     state = LocalStorage().desired
     assert [unit.name for unit in state(context, "n2").units] == [r"data-local\x2dvolumes.mount"]
-    (file,) = state(context, "n2").files
+    file, memory = state(context, "n2").files
     assert file.path == r"/etc/systemd/system/data-local\x2dvolumes.mount"
     assert "What=/dev/disk/by-id/x" in (file.content or "")
-    assert state(context, "n1").files == ()
+    assert memory.path == "/var/lib/provision/component-local_storage.json"
+    assert json.loads(memory.content or "")["machines"]["n2"]["disk"] == "/dev/disk/by-id/x"
+    assert [one.path for one in state(context, "n1").files] == [memory.path]
 
 
 def test_a_machine_that_is_none() -> None:

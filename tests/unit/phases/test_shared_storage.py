@@ -45,10 +45,10 @@ def test_each_kind_is_mounted_its_way(tmp_path: Path, monkeypatch: pytest.Monkey
     packages, unit = mounted({**NFS, "options": ["vers=4.2", "hard"]}, tmp_path)
     assert packages == ("nfs-common",)
     assert "What=files.example.org:/export\nWhere=/srv/shared\nType=nfs4\n" in unit
-    assert "Options=vers=4.2,hard\n" in unit
+    assert "Options=vers=4.2,hard,_netdev\n" in unit
     packages, unit = mounted({"kind": "bind", "source": "/gpfs/site"}, tmp_path)
     assert packages == ()
-    assert "Type=none\nOptions=bind\n" in unit
+    assert "Options=bind,_netdev\n" in unit
 
 
 def test_a_mount_is_named_as_systemd_wants() -> None:

@@ -63,7 +63,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
             },
             variables["inventory_hostname"],
         )
-        desired = desired_state(role, self._role_variables(role.name, variables), sources)
+        named = self._role_variables(role.name, variables)
+        # What is taken off is remembered until its data is gone too, which comes after this.
+        if arguments["state"] != "absent":
+            named["provision_components"] = self._template(variables, "provision_components") or {}
+        desired = desired_state(role, named, sources)
         observed = self._observe(desired, variables)
         if arguments["state"] == "verified":
             return _verdict(role.name, changes(desired, observed))
