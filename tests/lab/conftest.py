@@ -84,7 +84,8 @@ def context(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Context:
 
 @pytest.fixture(scope="module")
 def workload(lab: Lab) -> Iterator[Workload]:
-    """A web server and a client on every machine of the cluster."""
+    """A web server and a client on every machine of the cluster, which is there afterwards."""
+    lab.provision("up", "--no-verify")
     running = Workload(lab)
     running.start()
     yield running
