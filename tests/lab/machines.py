@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,17 @@ class Lab:
         self.control_plane = [
             name for name, host in data["hosts"].items() if "control_plane" in host["parts"]
         ]
+
+    def changed(self, folder: Path, change: Callable[[dict[str, Any]], object]) -> Lab:
+        """The same machines, with what ``change`` makes of the site file in a file of its own."""
+        data = yaml.safe_load(self.site_file.read_text())
+        for key in ("key", "known_hosts"):
+            path = (self.site_file.parent / data["connection"][key]).resolve()
+            data["connection"][key] = str(path)
+        change(data)
+        path = folder / "site.yaml"
+        path.write_text(yaml.safe_dump(data, sort_keys=False))
+        return Lab(path, self.state_home, self.extra)
 
     @property
     def environment(self) -> dict[str, str]:

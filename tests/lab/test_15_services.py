@@ -125,19 +125,14 @@ def test_the_authoritys_key_is_in_no_record(lab: Lab) -> None:
 
 def test_an_address_in_use_is_refused(lab: Lab, tmp_path: Path) -> None:
     """One of the machines has taken an address, as a forgotten printer would."""
-    data = yaml.safe_load(lab.site_file.read_text())
-    for name in ("key", "known_hosts"):
-        path = (lab.site_file.parent / data["connection"][name]).resolve()
-        data["connection"][name] = str(path)
     taken = f"{pool(lab).partition('-')[0].rpartition('.')[0]}.230"
-    data["load_balancer"]["pools"]["more"] = {"addresses": [taken]}
-    changed = tmp_path / "site.yaml"
-    changed.write_text(yaml.safe_dump(data))
+    more = {"more": {"addresses": [taken]}}
+    changed = lab.changed(tmp_path, lambda site: site["load_balancer"]["pools"].update(more))
     machine = lab.machines[list(lab.machines)[-1]]
     device = machine.run("ip -o route get 192.0.2.1 | sed 's/.* dev \\([^ ]*\\).*/\\1/'").strip()
     machine.run(f"ip address add {taken}/32 dev {device}")
     try:
-        printed = Lab(changed, lab.state_home).provision("up", expect=8)
+        printed = changed.provision("up", expect=8)
         assert f"{taken} (" in printed
         pools = lab.kubectl("-n", "metallb-system", "get", "ipaddresspools", "-o", "name")
         assert "more" not in pools

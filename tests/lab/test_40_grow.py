@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import yaml
-
-from tests.lab.machines import Lab, vagrant_up
+from tests.lab.machines import vagrant_up
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.lab.machines import Lab
 
 NEW = "n4"
 
 
 def test_a_fourth_machine_is_the_only_one_touched(lab: Lab, tmp_path: Path) -> None:
-    grown = _grown(lab, tmp_path)
+    machine = {"address": "10.199.50.14", "parts": ["worker"]}
+    grown = lab.changed(tmp_path, lambda site: site["hosts"].update({NEW: machine}))
     vagrant_up(grown, NEW)
     try:
         grown.provision("up", "--no-verify")
@@ -42,14 +43,3 @@ def test_a_fourth_machine_is_the_only_one_touched(lab: Lab, tmp_path: Path) -> N
         grown.kubectl("delete", "node", NEW, "--ignore-not-found")
         grown.podman("rm", "--force", "--volumes", grown.machines[NEW].container)
     lab.provision("up", "--no-verify")
-
-
-def _grown(lab: Lab, folder: Path) -> Lab:
-    """The lab with one machine more, in a site file of its own."""
-    data = yaml.safe_load(lab.site_file.read_text())
-    for key in ("key", "known_hosts"):
-        data["connection"][key] = str((lab.site_file.parent / data["connection"][key]).resolve())
-    data["hosts"][NEW] = {"address": "10.199.50.14", "parts": ["worker"]}
-    path = folder / "site.yaml"
-    path.write_text(yaml.safe_dump(data, sort_keys=False))
-    return Lab(path, lab.state_home)

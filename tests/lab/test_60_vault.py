@@ -207,14 +207,4 @@ def _read(lab: Lab) -> str:
 
 def _with_settings(lab: Lab, folder: Path, **settings: Any) -> Lab:
     """The same site with other settings of ``vault``."""
-    import yaml
-
-    from tests.lab.machines import Lab as SameLab
-
-    site = yaml.safe_load(lab.site_file.read_text())
-    site["vault"] = {**site["vault"], **settings}
-    for key in ("key", "known_hosts"):
-        site["connection"][key] = str((lab.site_file.parent / site["connection"][key]).resolve())
-    path = folder / "site.yaml"
-    path.write_text(yaml.safe_dump(site))
-    return SameLab(path, lab.state_home)
+    return lab.changed(folder, lambda site: site["vault"].update(settings))

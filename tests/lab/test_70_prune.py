@@ -1,0 +1,45 @@
+"""Components whose keys are taken out of the site file: named, left, refused, taken off."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provision.errors import ExitCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.lab.machines import Lab
+
+pytestmark = pytest.mark.services
+
+UNWANTED = ("local_storage", "metrics_server")
+
+
+def test_what_is_not_wanted_any_more_goes_when_it_is_said_so(lab: Lab, tmp_path: Path) -> None:
+    lab.provision("up", "--no-verify")
+    lab.machines["n2"].run("mkdir -p /var/lib/local-storage/kept")
+    without = lab.changed(tmp_path, lambda site: [site.pop(name) for name in UNWANTED])
+
+    without.provision("up", "--no-verify")
+    planned = json.loads(without.provision("plan", "--json"))
+    assert set(planned["leftovers"]) == set(UNWANTED)
+    assert planned["leftovers"]["local_storage"]["data"] == {"volumes": ["n2"]}
+
+    refused = without.provision("up", "--prune", expect=ExitCode.FINDINGS)
+    assert "local_storage is not in the site file any more" in refused
+    assert "provision up --prune --with-data local_storage" in refused
+    without.kubectl("-n", "local-storage", "get", "deployment", "local-path-provisioner")
+
+    without.provision("up", "--prune", "--with-data", "local_storage")
+    spaces = without.kubectl("get", "namespaces", "-o", "name")
+    assert "local-storage" not in spaces
+    assert json.loads(without.provision("plan", "--json"))["leftovers"] == {}
+    assert without.machines["n2"].run("ls /var/lib/local-storage") == "kept\n"
+
+    lab.machines["n2"].run("rmdir /var/lib/local-storage/kept")
+    lab.provision("up", "--no-verify")
+    lab.provision("plan", expect=0)
