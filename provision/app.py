@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from subprocess import Popen
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ from provision.plan import discover, phases_of, settings_models
 from provision.reveal import reveal
 from provision.secrets import SecretStore
 from provision.site import LoadedSite, SecretRef, Site, load_site, site_model
-from provision.worker import discard, start_worker
+from provision.worker import Worker, start_worker
 
 if TYPE_CHECKING:
     from provision.adapters.hostkeys import UnknownHostKey
@@ -106,7 +105,7 @@ class Application:
         self,
         site: Site,
         confirm_host_key: Callable[[UnknownHostKey], bool] | None = None,
-        worker: Popen[bytes] | None = None,
+        worker: Worker | None = None,
     ) -> None:
         self.site = site
         self.worker = worker
@@ -341,4 +340,4 @@ class Application:
             if "machines" in vars(self):
                 self.machines.close()
             elif self.worker is not None:
-                discard(self.worker)
+                self.worker.discard()

@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from subprocess import Popen
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +17,7 @@ from provision.errors import SecretsError
 if TYPE_CHECKING:
     from provision.adapters.hostkeys import UnknownHostKey
     from provision.app import Application
+    from provision.worker import Worker
 
 SiteOption = Annotated[
     str | None,
@@ -43,20 +43,20 @@ def show(data: Any, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
 @contextmanager
 def working_on(site: str | None) -> Iterator[Application]:
     """The application for the site that ``--site`` means, ready to read its machines."""
-    from provision.worker import discard, take_worker
+    from provision.worker import take_worker
 
     worker = take_worker()
     try:
         application = application_of(site, worker)
     except BaseException:
-        discard(worker)
+        worker.discard()
         raise
     with application.closing():
         application.machines.connect()
         yield application
 
 
-def application_of(site: str | None, worker: Popen[bytes] | None = None) -> Application:
+def application_of(site: str | None, worker: Worker | None = None) -> Application:
     """The application for the site that ``--site`` means."""
     from provision.app import Application, find_site, read_site
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from itertools import count
 from queue import SimpleQueue
 from threading import Lock, Thread
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from provision.adapters import payload
 from provision.adapters.connection import Connections
@@ -21,6 +19,7 @@ from provision.errors import OperatorError
 from provision.facts import MachineFacts, Query
 from provision.observe import Holder
 from provision.site import SecretRef, Site
+from provision.worker import END_SECONDS, Worker
 
 READ_SECONDS = 60.0
 """How long one machine may take to answer once it is connected."""
@@ -41,8 +40,8 @@ class PyinfraMachines:
     connections
         How its machines are reached.
     worker
-        The process that talks to them, which :func:`~provision.worker.start_worker`
-        made; it ends with this object.
+        The process that talks to them; it listens to nobody else as long as this object
+        is open.
     sudo_password
         Reveals the secret that ``connection.sudo_password`` refers to; called once
         a machine that has one, before the first connection.
@@ -54,7 +53,7 @@ class PyinfraMachines:
         self,
         site: Site,
         connections: Connections,
-        worker: subprocess.Popen[bytes],
+        worker: Worker,
         *,
         sudo_password: Callable[[SecretRef], str] | None = None,
         ask: Ask | None = None,
@@ -71,8 +70,7 @@ class PyinfraMachines:
         self._refused: set[str] = set()
         self._with_password: set[str] | None = None
         self._ended = False
-        self._process = worker
-        self._requests, self._replies = _pipes(self._process)
+        self._worker = worker
         self._listener = Thread(target=self._listen, name="pyinfra replies", daemon=True)
         self._listener.start()
 
@@ -105,16 +103,13 @@ class PyinfraMachines:
         return hold_site(self, self.site, holder)
 
     def close(self) -> None:
-        """End the connections, and every lock held through them."""
-        with self._writing, suppress(BrokenPipeError):
-            self._requests.close()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._listener.join()
-        self._replies.close()
+        """Let go of the machines, and of every lock held on them."""
+        self._worker.finish()
+        self._listener.join(END_SECONDS)
+        if self._listener.is_alive():
+            self._worker.kill()
+            self._listener.join()
+        self._worker.close()
 
     def __enter__(self) -> Self:
         return self
@@ -161,7 +156,12 @@ class PyinfraMachines:
             if self._with_password is None:
                 passwords = {host: self._password(host) for host in self.site.hosts}
                 machines = {
-                    host: {"data": self.connections.pyinfra_data(host), "password": password}
+                    host: {
+                        "data": self.connections.pyinfra_data(host),
+                        "password": password,
+                        # What the file of that name says, so that a change of it counts.
+                        "config": self.connections.text(),
+                    }
                     for host, password in passwords.items()
                 }
                 self._write({"do": "machines", "machines": machines})
@@ -185,13 +185,12 @@ class PyinfraMachines:
 
     def _write(self, request: Mapping[str, Any]) -> None:
         line = json.dumps(request).encode() + b"\n"
-        # A worker that is gone cannot take it; whoever waits is told by the listener.
-        with self._writing, suppress(BrokenPipeError):
-            self._requests.write(line)
-            self._requests.flush()
+        # Where the worker is gone, whoever waits is told by the listener.
+        with self._writing:
+            self._worker.send(line)
 
     def _listen(self) -> None:
-        for line in self._replies:
+        for line in self._worker.replies:
             reply = json.loads(line)
             replies = self._waiting.get(reply["id"])
             if replies is not None:
@@ -241,12 +240,6 @@ def _against_ours(theirs: Mapping[str, float], reply: Mapping[str, float]) -> di
     there, back = theirs["started"] - reply["sent"], theirs["finished"] - reply["received"]
     way = (reply["received"] - reply["sent"]) - (theirs["finished"] - theirs["started"])
     return {**theirs, "offset": (there + back) / 2, "uncertainty": max(way, 0.0) / 2}
-
-
-def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
-    if process.stdin is None or process.stdout is None:
-        raise RuntimeError("the worker was started without pipes")
-    return process.stdin, process.stdout
 
 
 _GONE: Reply = {"error": {"kind": Kind.WORKER, "text": "it ended"}}

@@ -1,12 +1,14 @@
 """The process in which pyinfra talks to machines.
 
 pyinfra needs gevent's patched standard library, which nothing else in the program
-tolerates, so it has a process of its own: requests come as JSON lines on standard
-input, replies go as JSON lines to standard output. The process ends when its input
-does, and its connections, and the locks held through them, end with it.
+tolerates, so it has a process of its own: a stream, at first standard input, brings
+requests and takes replies as JSON lines. When the stream ends, the locks held through
+it are let go. The connections stay for a minute, for the next run that finds the
+process by the socket whose path is its argument; without one, with a sudo password
+to keep, or with anything still running on a machine, it ends at once.
 
-Requests: ``{"do": "machines", "machines": {name: {"data", "password"}}}`` once, which
-begins to connect to all of them, then ``{"do": "run", "id", "host", "command", "lines",
+Requests: ``{"do": "machines", "machines": {name: {"data", "password", "config"}}}``
+once, which begins to connect to all of them, then ``{"do": "run", "id", "host", "command", "lines",
 "seconds"}``, ``{"do": "hold", "id", "host", "command", "lines"}``, ``{"do": "release",
 "id"}``, ``{"do": "forget keys"}``.
 Replies carry the request's ``id`` and either ``output``, ``lost`` or ``error`` with a
@@ -32,13 +34,14 @@ import socket
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import gevent
-from gevent.fileobject import FileObjectPosix
 from gevent.lock import BoundedSemaphore
+from gevent.pool import Group
 from paramiko import (
     Agent,
     AuthenticationException,
@@ -52,13 +55,16 @@ from pyinfra.api import Config, Inventory, State
 from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.connectors.ssh_util import load_key_with_certificate
 from pyinfra.connectors.sshuserclient import SSHClient
-from pyinfra.connectors.sshuserclient.client import get_host_keys
+from pyinfra.connectors.sshuserclient.client import get_host_keys, get_ssh_config
 
 CONNECT_SECONDS = 10
 """For one TCP connection; pyinfra's CONNECT_TIMEOUT."""
 
 WHOLE_CONNECT_SECONDS = 60
 """For a connection with its jump host, greeting and authentication."""
+
+LINGER_SECONDS = 60
+"""How long connections stay open after a run; Ansible's ControlPersist."""
 
 HEARTBEAT_SECONDS = 5
 """How often a held lock is told that we are still there."""
@@ -329,21 +335,35 @@ class Worker:
 
     def __init__(self) -> None:
         self.machines: dict[str, Machine] = {}
+        self.told: dict[str, Any] = {}
         self.held: dict[int, Any] = {}
+        self.running = Group()
         self.writing = BoundedSemaphore()
-        self.output = FileObjectPosix(sys.stdout.fileno(), "wb", close=False)
+        self.stream: Any = None
 
-    def serve(self) -> None:
-        """Work until standard input ends."""
-        for line in FileObjectPosix(sys.stdin.fileno(), "rb", close=False):
+    def serve(self, stream: Any) -> None:
+        """Work for the run at the other end of ``stream`` until that ends, and let go of it."""
+        self.stream = stream
+        for line in stream.makefile("rb"):
             self._take(json.loads(line))
+        for number in list(self.held):
+            self.held.pop(number).close()
+        self.running.join(timeout=1)
+
+    @property
+    def may_stay(self) -> bool:
+        """Whether another run may go on with the connections."""
+        secret = any(machine.password is not None for machine in self.machines.values())
+        return bool(self.machines) and not secret and not self.running
 
     def _take(self, request: dict[str, Any]) -> None:
         match request["do"]:
             case "machines":
                 self._set_up(request["machines"])
             case "run" | "hold":
-                gevent.spawn(self._answer, request).link_exception(partial(self._crash, request))
+                self.running.spawn(self._answer, request).link_exception(
+                    partial(self._crash, request)
+                )
             case "release":
                 channel = self.held.pop(request["id"], None)
                 if channel is not None:
@@ -352,13 +372,23 @@ class Worker:
                 get_host_keys.cache.clear()
 
     def _set_up(self, machines: dict[str, Any]) -> None:
+        get_host_keys.cache.clear()
+        if machines == self.told:
+            for machine in self.machines.values():
+                self.running.spawn(machine.greet)
+            return
+        for machine in self.machines.values():
+            machine.close()
+        self.machines.clear()
+        get_ssh_config.cache.clear()
+        self.told = json.loads(json.dumps(machines))
         for it in machines.values():
             _leave_to_agent(it["data"])
         inventory = Inventory(([(name, it["data"]) for name, it in machines.items()], {}))
         State(inventory, Config(CONNECT_TIMEOUT=CONNECT_SECONDS))
         for name, it in machines.items():
             self.machines[name] = Machine(inventory.get_host(name), it["password"])
-            gevent.spawn(self.machines[name].greet)
+            self.running.spawn(self.machines[name].greet)
 
     def _answer(self, request: dict[str, Any]) -> None:
         machine = self.machines[request["host"]]
@@ -392,17 +422,48 @@ class Worker:
             self._reply(request, {"lost": True})
 
     def _reply(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
-        with self.writing:
-            self.output.write(json.dumps({"id": request["id"], **reply}).encode() + b"\n")
-            self.output.flush()
+        # A run that is gone does not take it, and has been noticed by its stream's end.
+        with self.writing, suppress(OSError):
+            self.stream.sendall(json.dumps({"id": request["id"], **reply}).encode() + b"\n")
+
+
+def next_run(place: str) -> Any:
+    """The stream of a run that comes to the socket ``place`` in time, or None."""
+    # Nobody waits for us any more, at a terminal, in a pipe or to remove a folder.
+    os.dup2(os.open(os.devnull, os.O_RDWR), sys.stderr.fileno())
+    os.chdir("/")
+    waiting = socket.socket(socket.AF_UNIX)
+    own = f"{place}.{os.getpid()}"
+    try:
+        waiting.bind(own)
+        waiting.listen(1)
+        Path(own).replace(place)
+        waiting.settimeout(LINGER_SECONDS)
+        stream, _ = waiting.accept()
+        stream.sendall(b"\n")
+    except OSError:
+        stream = None
+    finally:
+        Path(place).unlink(missing_ok=True)
+        waiting.close()
+    return stream
 
 
 def main() -> None:
-    """Serve the process that started this one."""
+    """Serve the process that started this one, and those that come after it."""
     for name in ("pyinfra", "paramiko"):
         logging.getLogger(name).addHandler(logging.NullHandler())
         logging.getLogger(name).propagate = False
-    Worker().serve()
+    worker = Worker()
+    stream: Any = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+    # Nothing else of ours may hold the stream open, or go into it.
+    empty = os.open(os.devnull, os.O_RDWR)
+    os.dup2(empty, sys.stdin.fileno())
+    os.dup2(empty, sys.stdout.fileno())
+    while stream is not None:
+        worker.serve(stream)
+        stream.close()
+        stream = next_run(sys.argv[1]) if worker.may_stay and sys.argv[1:] else None
     # Connections and their threads end with the process; nothing is left to say.
     os._exit(0)
 

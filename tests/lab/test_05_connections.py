@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import threading
 import time
@@ -204,7 +202,7 @@ def test_a_dead_run_keeps_nothing(lab: Lab, tmp_path: Path) -> None:
         with pytest.raises(LockedError):
             alive.lock(holder("alive"))
         # SIGKILL leaves nobody who could tidy up.
-        os.kill(dead._process.pid, signal.SIGKILL)
+        dead._worker.kill()
         while True:
             try:
                 lock = alive.lock(holder("alive"))

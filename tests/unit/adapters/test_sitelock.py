@@ -104,8 +104,7 @@ def test_a_part_is_given_back_when_another_run_has_most(machines: Make, behave: 
 def test_the_lock_of_a_dead_run_is_free(machines: Make) -> None:
     dead = machines()
     dead.lock(holder("one"))
-    os.kill(dead._process.pid, signal.SIGKILL)
-    dead._process.wait()
+    dead._worker.kill()
     reader = machines()
     # The machines notice the end of the connection a moment later.
     while True:
