@@ -8,9 +8,9 @@ process by the socket whose path is its argument; without one, with a sudo passw
 to keep, or with anything still running on a machine, it ends at once.
 
 Requests: ``{"do": "machines", "machines": {name: {"data", "password", "config"}}}``
-once, which begins to connect to all of them, then ``{"do": "run", "id", "host", "command", "lines",
-"seconds"}``, ``{"do": "hold", "id", "host", "command", "lines"}``, ``{"do": "release",
-"id"}``, ``{"do": "forget keys"}``.
+once, which begins to connect to all of them, then ``{"do": "run", "id", "host",
+"command", "lines", "seconds"}``, ``{"do": "hold", "id", "host", "command", "lines"}``,
+``{"do": "release", "id"}``, ``{"do": "forget keys"}``.
 Replies carry the request's ``id`` and either ``output``, ``lost`` or ``error`` with a
 ``kind`` from :class:`provision.adapters.failures.Kind` and the fields it needs.
 """
@@ -344,8 +344,10 @@ class Worker:
     def serve(self, stream: Any) -> None:
         """Work for the run at the other end of ``stream`` until that ends, and let go of it."""
         self.stream = stream
-        for line in stream.makefile("rb"):
-            self._take(json.loads(line))
+        # A run that was killed leaves replies unread, and its end is then an error.
+        with suppress(OSError):
+            for line in stream.makefile("rb"):
+                self._take(json.loads(line))
         for number in list(self.held):
             self.held.pop(number).close()
         self.running.join(timeout=1)

@@ -74,6 +74,21 @@ def test_the_next_run_finds_it(tmp_path: Path, ours: list[Worker]) -> None:
     assert len(ours) == 1
 
 
+def test_a_run_that_was_killed_leaves_it_to_the_next(tmp_path: Path, ours: list[Worker]) -> None:
+    killed = take_worker()
+    introduce(killed)
+    ask(killed, 1)
+    killed.send(b'{"do": "run", "id": 2, "host": "n1", "command": "", "lines": [], "seconds": 5}\n')
+    killed.stream.recv(1)
+    killed.close()
+    wait_for_place(tmp_path, there=True)
+    again = take_worker()
+    introduce(again)
+    assert ask(again, 1)["error"]["kind"] == "connect"
+    let_go(again)
+    assert len(ours) == 1
+
+
 def test_two_runs_at_once_have_one_each(tmp_path: Path, ours: list[Worker]) -> None:
     first = take_worker()
     introduce(first)
