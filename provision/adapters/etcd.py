@@ -54,5 +54,5 @@ class EtcdReader:
 
     def _problems(self, given: Mapping[str, Any]) -> Iterator[str]:
         return conditions.etcd_problems(
-            self.members(given["members"]), given["members"], given["allowed"]
+            self.members(given["allowed"]), given["members"], given["allowed"]
         )

@@ -9,7 +9,7 @@ from typing import Any
 from provision import conditions
 from provision.app import Application
 from provision.errors import OperatorError
-from provision.facts import ClusterFacts
+from provision.facts import ClusterFacts, Facts
 from provision.phase import Blocked, Run, Skip
 from provision.plan import Plan
 from provision.verbs.up import make_plan
@@ -59,7 +59,7 @@ def site_status(app: Application) -> SiteStatus:
         *_machines(app, plan),
         *_phases(plan),
         *_nodes(app, facts.cluster),
-        *_etcd(app),
+        *_etcd(app, facts),
         *_pods(app, facts.cluster),
         *_certificates(app),
     ]
@@ -124,9 +124,10 @@ def _nodes(app: Application, cluster: ClusterFacts) -> Iterator[Row]:
         yield Row("nodes", name, healthy=False, detail="a node that the site file does not name")
 
 
-def _etcd(app: Application) -> Iterator[Row]:
+def _etcd(app: Application, facts: Facts) -> Iterator[Row]:
+    asked = [name for name in app.site.control_plane if name in facts.reachable]
     try:
-        members = {member.name: member for member in app.etcd.members(app.site.control_plane)}
+        members = {member.name: member for member in app.etcd.members(asked)}
     except OperatorError as error:
         yield Row("etcd", "members", healthy=False, detail=f"{error.what}: {error.found}")
         return
