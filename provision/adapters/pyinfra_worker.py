@@ -446,7 +446,8 @@ def next_run(place: str) -> Any:
     except OSError:
         stream = None
     finally:
-        Path(place).unlink(missing_ok=True)
+        for path in (own, place):
+            Path(path).unlink(missing_ok=True)
         waiting.close()
     return stream
 
