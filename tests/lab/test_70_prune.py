@@ -31,7 +31,7 @@ def test_what_is_not_wanted_any_more_goes_when_it_is_said_so(lab: Lab, tmp_path:
 
     refused = without.provision("up", "--prune", expect=ExitCode.FINDINGS)
     assert "local_storage is not in the site file any more" in refused
-    assert "provision up --prune --with-data local_storage" in refused
+    assert "--prune --with-data local_storage" in refused
     without.kubectl("-n", "local-storage", "get", "deployment", "local-path-provisioner")
 
     without.provision("up", "--prune", "--with-data", "local_storage")
