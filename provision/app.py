@@ -18,7 +18,7 @@ from provision.adapters.ansible import AnsibleRunner
 from provision.adapters.connection import Connections
 from provision.adapters.etcd import EtcdReader
 from provision.adapters.pyinfra import PyinfraMachines
-from provision.errors import ConfigError, SecretsError
+from provision.errors import ConfigError, FindingsError, SecretsError
 from provision.explain import located, site_error
 from provision.facts import ClusterFacts, Facts, Query, ServiceQuery
 from provision.inventory import ControllerPaths, machine_variables
@@ -299,8 +299,12 @@ class Application:
 
     def _with_data(self, leftover: Leftover) -> Leftover:
         phase = _phase(leftover.name)
-        context = self.still_with(leftover).context()
-        machines = self.machines.read(leftovers.data_queries(context, phase, leftover))
+        try:
+            context = self.still_with(leftover).context()
+        except FindingsError as error:
+            # The rest of the site must not wait for what nobody wants any more.
+            return replace(leftover, data={f"what cannot be told ({error.found})": leftover.hosts})
+        machines = self.machines.read(leftovers.data_queries(context, phase))
         return replace(leftover, data=leftovers.data_found(context, phase, machines))
 
     def still_with(self, leftover: Leftover) -> Application:

@@ -86,21 +86,23 @@ def with_leftover(site: Site, phase: Phase, leftover: Leftover) -> Site:
     Raises
     ------
     FindingsError
-        The settings that it was made with are none that this version knows.
+        The settings that it was made with are none that this version knows, or do not fit the
+        site as it is now: they may name a machine that is gone.
     """
     try:
         settings = phase.settings.model_validate(leftover.settings)
     except ValidationError as error:
         raise _unreadable(phase, leftover.hosts[0], str(error.errors()[0]["msg"])) from error
-    return site.model_copy(update={phase.settings.component: settings})
+    former = site.model_copy(update={phase.settings.component: settings})
+    for problem in phase.validate_site(former):
+        raise _unreadable(phase, leftover.hosts[0], problem)
+    return former
 
 
-def data_queries(context: Context, phase: Phase, leftover: Leftover) -> dict[str, Query]:
-    """What to read on each machine to know whether the component holds data."""
+def data_queries(context: Context, phase: Phase) -> dict[str, Query]:
+    """What to read to know whether the component holds data, on all machines that it was on."""
     return {
-        host: Query(globs=frozenset(phase.data(context, host)))
-        for host in leftover.hosts
-        if host in phase.hosts(context)
+        host: Query(globs=frozenset(phase.data(context, host))) for host in phase.hosts(context)
     }
 
 
@@ -135,7 +137,7 @@ def _settings(text: str, phase: Phase, host: str) -> Mapping[str, Any]:
 
 def _unreadable(phase: Phase, host: str, found: str) -> FindingsError:
     return FindingsError(
-        f"what {phase.name} was set to cannot be read, and it is not in the site file any more",
+        f"what {phase.name} was set to cannot be used, and it is not in the site file any more",
         where=f"{host}: {memory_of(phase.name)}",
         found=found,
         fix=f"put {phase.name} back into the site file, then: provision up",

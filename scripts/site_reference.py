@@ -37,7 +37,7 @@ Each component's settings stand under the component's name. A component whose se
 defaults may be left out; one that is optional is not installed then.
 """
 
-OPTIONAL = "Optional: without this key the site does not have it. `{component}: {{}}` is enough.\n"
+OPTIONAL = "Optional: without this key the site does not have it.{enough}\n"
 
 
 def page() -> str:
@@ -57,7 +57,9 @@ def page() -> str:
     for name, component in components.items():
         parts += reference.section(f"`{component}`", schema["$defs"][name], level=3)
         if component in optional:
-            parts.append(OPTIONAL.format(component=component))
+            required = schema["$defs"][name].get("required")
+            enough = "" if required else f" `{component}: {{}}` is enough."
+            parts.append(OPTIONAL.format(enough=enough))
         parts.append(
             f"More on the component's own page: [{component}](components/{component}.md).\n"
         )

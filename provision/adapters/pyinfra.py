@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -155,12 +156,13 @@ class PyinfraMachines:
         with self._starting:
             if self._with_password is None:
                 passwords = {host: self._password(host) for host in self.site.hosts}
+                # What the file of the connections' options says, so that a change of it counts.
+                config = hashlib.sha256(self.connections.text().encode()).hexdigest()
                 machines = {
                     host: {
                         "data": self.connections.pyinfra_data(host),
                         "password": password,
-                        # What the file of that name says, so that a change of it counts.
-                        "config": self.connections.text(),
+                        "config": config,
                     }
                     for host, password in passwords.items()
                 }

@@ -18,7 +18,7 @@ import requests
 from hvac.exceptions import InvalidPath, VaultError
 
 from provision.errors import OperatorError, UnreachableError, VaultRefusalError
-from provision.gates import Condition
+from provision.gates import Condition, judged
 from provision.vault.api import Member, VaultApi
 from provision.vault.configuration import Configuration
 from provision.vault.keys import Keys, KeySink
@@ -256,8 +256,8 @@ class VaultReader:
     def conditions(self) -> Mapping[str, Condition]:
         """What can be waited for: ``Vault answers`` and ``Vault serves`` (``members``)."""
         return {
-            "Vault answers": partial(_judge, self._silent),
-            "Vault serves": partial(_judge, self._not_serving),
+            "Vault answers": partial(judged, self._silent),
+            "Vault serves": partial(judged, self._not_serving),
         }
 
     def _silent(self, arguments: Mapping[str, Any]) -> Iterator[str]:
@@ -292,16 +292,6 @@ def _members(apis: Mapping[str, VaultApi]) -> dict[str, Member]:
     with ThreadPoolExecutor(max_workers=max(len(apis), 1)) as pool:
         asked = {name: pool.submit(api.member) for name, api in apis.items()}
         return {name: answer.result() for name, answer in asked.items()}
-
-
-def _judge(
-    judge: Callable[[Mapping[str, Any]], Iterator[str]], arguments: Mapping[str, Any]
-) -> tuple[bool, str]:
-    try:
-        wrong = list(judge(arguments))
-    except OperatorError as error:
-        wrong = [error.found or error.what]
-    return not wrong, "; ".join(wrong)
 
 
 def _member(seal: Mapping[str, Any], *, active: bool) -> Member:

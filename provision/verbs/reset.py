@@ -52,8 +52,19 @@ def _left_over(app: Application) -> list[tuple[Application, Phase]]:
     return [(app.still_with(item), phases[item.name]) for item in found]
 
 
-def take_off(app: Application, phase: Phase, emit: Emit, interrupt: Interrupt) -> None:
+def take_off(
+    app: Application,
+    phase: Phase,
+    emit: Emit,
+    interrupt: Interrupt,
+    again: str = "provision reset",
+) -> None:
     """Play one role's ``tasks/remove.yml`` on all machines of its component.
+
+    Parameters
+    ----------
+    again
+        The command that goes on where this one fails.
 
     Raises
     ------
@@ -76,7 +87,7 @@ def take_off(app: Application, phase: Phase, emit: Emit, interrupt: Interrupt) -
             f"{phase.name} could not be taken off",
             where=name,
             found=why,
-            fix="provision reset",
+            fix=again,
         )
     kept = phase.taken_off(app.secrets)
     if kept:

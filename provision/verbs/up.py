@@ -121,7 +121,8 @@ def _prune(app: Application, plan: Plan, emit: Emit, interrupt: Interrupt) -> li
     for leftover in plan.leftovers:
         if interrupt.after_step.is_set():
             break
-        take_off(app.still_with(leftover), phases[leftover.name], emit, interrupt)
+        former = app.still_with(leftover)
+        take_off(former, phases[leftover.name], emit, interrupt, leftover.command)
         removed.append(leftover.name)
     return removed
 
