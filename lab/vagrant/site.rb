@@ -60,6 +60,11 @@ module Lab
       IPAddr.new("255.255.255.255").mask(@machines.prefix).to_s
     end
 
+    # A loopback address that no other machine of this network has.
+    def loopback(name)
+      @hosts.fetch(name).sub(/\A\d+/, "127")
+    end
+
     # Debian's release for a machine, "12" or "13".
     def release(name)
       said = ENV.fetch("PROVISION_LAB_DEBIAN", "12").split(",")
