@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provision.ansible.work import encoded
 from provision.depot_content import FOLDER
@@ -15,6 +14,9 @@ from provision.depot_tree import blob_path
 from provision.errors import ConfigError
 from provision.phase import BundleView
 from provision.state import File
+
+if TYPE_CHECKING:
+    from provision.secrets import SecretStore
 
 
 class Sources:
@@ -39,9 +41,9 @@ class Sources:
         """sha256 of the bundle's file ``name`` for this machine's architecture."""
         return self.bundle.sha256(name, self._needed("provision_architecture"))
 
-    def secret(self, name: str) -> str:
-        """sha256 of the secret ``name``, which must have been made."""
-        return hashlib.sha256(self._read_secret(name)).hexdigest()
+    def secret(self, name: str) -> str | None:
+        """sha256 of the secret ``name``, or None where it was never made or is lost."""
+        return self._secrets.sha256(name)
 
     def contents(self, file: File) -> Mapping[str, Any]:
         """The file's bytes, or where the machine fetches them."""
@@ -49,17 +51,18 @@ class Sources:
             case "content":
                 return encoded((file.content or "").encode())
             case "secret":
-                return encoded(self._read_secret(file.name or ""))
+                return encoded(self._secrets.read(file.name or ""))
             case "push":
                 # The content of the machine's own depot came over SSH, and its registry with it.
                 return {"urls": [f"file://{FOLDER}/{blob_path(file.sha256 or '')}"]}
             case "blob":
                 return {"urls": self._depot_urls(file.sha256 or "")}
 
-    def _read_secret(self, name: str) -> bytes:
+    @property
+    def _secrets(self) -> SecretStore:
         from provision.secrets import SecretStore
 
-        return SecretStore(Path(self._needed("provision_secrets_path"))).read(name)
+        return SecretStore(Path(self._needed("provision_secrets_path")))
 
     @cached_property
     def bundle(self) -> BundleView:

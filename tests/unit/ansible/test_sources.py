@@ -37,9 +37,11 @@ def test_a_secret_comes_from_the_store_with_its_digest(tmp_path: Path) -> None:
     assert base64.b64decode(sources.contents(SECRET)["content"]) == value
 
 
-def test_a_secret_that_was_not_made_is_an_operators_error(tmp_path: Path) -> None:
+def test_a_secret_that_was_not_made_can_be_removed_and_not_written(tmp_path: Path) -> None:
+    sources = Sources({"provision_secrets_path": str(tmp_path)}, "n1")
+    assert sources.secret("demo/key") is None
     with pytest.raises(SecretsError):
-        Sources({"provision_secrets_path": str(tmp_path)}, "n1").secret("demo/key")
+        sources.contents(SECRET)
 
 
 def test_another_inventory_is_told_what_it_lacks() -> None:

@@ -54,7 +54,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         arguments = dict(self._task.args)
-        name = CREDENTIALS.get(arguments.get("step", ""))
+        name = _credential(arguments)
         if name is not None and not self._task.check_mode:
             if not self._is_pipelining_enabled("new"):
                 raise AnsibleActionFail(
@@ -72,6 +72,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         )
         result.pop("invocation", None)
         return result
+
+
+def _credential(arguments: Mapping[str, Any]) -> str | None:
+    step = arguments.get("step", "")
+    if step == "leave" and not arguments.get("peers"):
+        # Nobody stays who would have to be told, and the secrets may be lost.
+        return None
+    return CREDENTIALS.get(step)
 
 
 def kubeconfig(store: Path, name: str, arguments: Mapping[str, Any]) -> str:
