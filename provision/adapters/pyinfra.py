@@ -223,12 +223,7 @@ class PyinfraMachines:
     def _facts(self, host: str, reply: Reply) -> MachineFacts:
         if "error" in reply:
             return MachineFacts(host, error=self.explain(host, reply))
-        try:
-            # A login shell may have said something of its own before.
-            observed = json.loads(reply["output"].splitlines()[-1])
-        except (IndexError, ValueError):
-            said = reply["output"][-200:] or "it printed nothing"
-            return self._facts(host, {"error": {"kind": Kind.COMMAND, "text": said}})
+        observed = reply["output"]
         observed["clock"] = _against_ours(observed["clock"], reply)
         return MachineFacts(host, observed)
 

@@ -33,7 +33,6 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -106,8 +105,60 @@ class _Looking(SSHClient):
         super().set_missing_host_key_policy(_Show())
 
 
+class Program:
+    """A program that runs on a machine and answers requests, a line of JSON each.
+
+    Parameters
+    ----------
+    client
+        The connection.
+    command
+        Text for the machine's shell.
+    lines
+        What the program's input begins with.
+    """
+
+    def __init__(self, client: Any, command: str, lines: list[str]) -> None:
+        self.channel = client.get_transport().open_session(timeout=CONNECT_SECONDS)
+        self.channel.exec_command(shlex.join(["sh", "-c", command]))
+        self.output = self.channel.makefile("r")
+        self.said = ""
+        self._tell(lines)
+
+    def ask(self, request: str, *, last: bool = False) -> dict[str, Any] | None:
+        """The reply to a request, or None where the program ends without one."""
+        sent = time.time()
+        self._tell([request])
+        if last:
+            self.channel.shutdown_write()
+        found = self.answer()
+        return None if found is None else {"output": found, "sent": sent, "received": time.time()}
+
+    def answer(self) -> dict[str, Any] | None:
+        """The next answer, or None where the program ended without one."""
+        for line in self.output:
+            # A login shell may say something of its own before.
+            if line.startswith("{"):
+                found: dict[str, Any] = json.loads(line)
+                return found
+            self.said = line.rstrip("\n")
+        return None
+
+    def errors(self) -> str:
+        """What the ended program said, without the mark that the command puts before each line."""
+        lines = self.channel.makefile_stderr("r").read().splitlines()
+        return "\n".join(line.removeprefix(": ") for line in lines)
+
+    def _tell(self, lines: list[str]) -> None:
+        self.channel.sendall("".join(f"{line}\n" for line in lines).encode())
+
+
 class Machine:
-    """One machine and its connection, opened when first needed and kept."""
+    """One machine and its connection, opened when first needed and kept.
+
+    ``programs`` wait on it for their next request, by the command and the text that
+    started them; they end with the connection.
+    """
 
     def __init__(self, host: Any, password: str | None) -> None:
         self.host = host
@@ -115,6 +166,7 @@ class Machine:
         self.connecting = BoundedSemaphore()
         self.refused: FailureError | None = None
         self.refused_at = 0.0
+        self.programs: dict[tuple[str, ...], list[Program]] = {}
 
     def greet(self) -> None:
         """Open the connection ahead of the first request, which is told if that just failed."""
@@ -145,6 +197,7 @@ class Machine:
 
     def close(self) -> None:
         """Drop the connection; pyinfra's own disconnect leaves the transport open."""
+        self.programs.clear()
         if self.host.connector.client is not None:
             self.host.connector.client.close()
         self.host.connected = False
@@ -182,35 +235,43 @@ class Machine:
             raise self._failure(error) from error
 
     def _run(self, command: str, lines: list[str], seconds: float) -> dict[str, Any]:
-        sent = time.time()
+        *first, request = lines
+        waiting = self.programs.setdefault((command, *first), [])
         with gevent.Timeout(seconds, TimeoutError(f"no answer within {seconds:g} s")):
-            done, output = self.host.run_shell_command(command, _stdin=[*self._password(), *lines])
-        received = time.time()
-        if not done:
-            errors = _errors(output.stderr_lines)
-            if not errors and not self._alive():
-                raise EOFError("the connection was closed")
-            raise FailureError("command", text=errors)
-        return {"output": output.stdout, "sent": sent, "received": received}
+            while waiting:
+                program = waiting.pop()
+                # Somebody may have ended it meanwhile.
+                reply = None if program.channel.closed else program.ask(request)
+                if reply is not None:
+                    waiting.append(program)
+                    return reply
+            program = Program(self.host.connector.client, command, [*self._password(), *first])
+            # sudo that takes a password gets its input through a pipe, which ends after ours only.
+            reply = program.ask(request, last=self.password is not None)
+            if reply is None:
+                self._complain(program)
+            elif self.password is None:
+                waiting.append(program)
+            return reply
+
+    def _complain(self, program: Program) -> NoReturn:
+        errors = program.errors()
+        if not errors and not self._alive():
+            raise EOFError("the connection was closed")
+        raise FailureError("command", text=errors or program.said)
 
     def hold(self, command: str, lines: list[str]) -> tuple[Any, dict[str, Any]]:
         """Start ``command`` and leave it running; its channel and its first line."""
         self.connect()
         try:
             with gevent.Timeout(2 * CONNECT_SECONDS, TimeoutError("timed out")):
-                channel = self.host.connector.client.get_transport().open_session(
-                    timeout=CONNECT_SECONDS
-                )
-                channel.exec_command(shlex.join(["sh", "-c", command]))
-                text = "".join(f"{line}\n" for line in [*self._password(), *lines])
-                channel.sendall(text.encode())
-                first = _first_answer(channel.makefile("r"))
+                program = Program(self.host.connector.client, command, [*self._password(), *lines])
+                first = program.answer()
                 if first is None:
-                    errors = channel.makefile_stderr("r").read().splitlines()
-                    raise FailureError("command", text=_errors(errors))
+                    raise FailureError("command", text=program.errors())
         except (SSHException, EOFError, OSError) as error:
             raise self._failure(error) from error
-        return channel, first
+        return program.channel, first
 
     def _password(self) -> list[str]:
         return [] if self.password is None else [self.password]
@@ -314,20 +375,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or "the connection was closed"
-
-
-def _first_answer(lines: Iterable[str]) -> dict[str, Any] | None:
-    """The first line that is ours; a login shell may say something of its own before."""
-    for line in lines:
-        if line.startswith("{"):
-            found: dict[str, Any] = json.loads(line)
-            return found
-    return None
-
-
-def _errors(lines: list[str]) -> str:
-    """What the machine said, without the mark that the command puts before each line."""
-    return "\n".join(line.rstrip("\n").removeprefix(": ") for line in lines)
 
 
 class Worker:

@@ -47,6 +47,8 @@ _CONFIG_OF_MODULE = {
 
 def answer(query: dict[str, Any], state: Path = STATE) -> dict[str, Any]:
     """Read everything that ``query`` names; every name asked for is in the answer."""
+    for read_anew in (_user, _group, _modules_file):
+        read_anew.cache_clear()
     digests = _known_digests(state) if query["files"] else {}
     found: dict[str, Any] = {
         "files": {path: _file(path, digests) for path in query["files"]},
@@ -287,13 +289,12 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def main() -> None:
-    """Answer the query that stands on the next line of standard input."""
-    started = time.time()
-    query = json.loads(sys.stdin.buffer.readline())
-    found = answer(query)
-    found["clock"] = {"started": started, "finished": time.time()}
-    json.dump(found, sys.stdout)
-    sys.stdout.write("\n")
+    """Answer the queries that come, each on a line, until standard input ends."""
+    for line in sys.stdin.buffer:
+        started = time.time()
+        found = answer(json.loads(line))
+        found["clock"] = {"started": started, "finished": time.time()}
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

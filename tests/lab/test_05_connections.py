@@ -92,6 +92,15 @@ def test_a_reading_costs_little(lab: Lab, tmp_path: Path, report: Callable[[str]
     report(f"reading {len(lab.machines)} machines: {first:.1f} s, once connected {again:.1f} s")
 
 
+def test_a_reader_that_somebody_ended_is_started_anew(
+    lab: Lab, tmp_path: Path, victim: Machine
+) -> None:
+    with reading(lab, tmp_path) as machines:
+        assert not faults(read(machines))
+        victim.run("pkill --full '[p]rovision-begin'")
+        assert not faults(read(machines))
+
+
 def test_a_stopped_server_is_named_and_the_others_answer(
     lab: Lab, tmp_path: Path, victim: Machine
 ) -> None:

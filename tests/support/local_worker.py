@@ -68,7 +68,8 @@ class Machines:
             text = "\n".join(line.removeprefix(": ") for line in done.stderr.splitlines())
             self.reply(request, {"error": {"kind": "command", "text": text}})
             return
-        self.reply(request, {"output": done.stdout, "sent": sent, "received": time.time()})
+        output = json.loads(done.stdout.splitlines()[-1])
+        self.reply(request, {"output": output, "sent": sent, "received": time.time()})
 
     def hold(self, request: dict[str, Any]) -> None:
         failure = self.failure(request["host"])
