@@ -25,3 +25,17 @@ class Forward:
     """Without a dot at its end."""
     servers: Sequence[str]
     """``address:port``, an IPv6 address in brackets."""
+
+
+@dataclass(frozen=True)
+class UpdateAccess:
+    """What it takes to change records of the site's own zones (RFC 2136, signed with TSIG)."""
+
+    server: str
+    """``address:port`` of the server that takes changes, an IPv6 address in brackets."""
+    key: str
+    """Name of the key."""
+    algorithm: str
+    """As TSIG names it, such as ``hmac-sha256``."""
+    secret: str
+    """Name of the site's secret that is the key, in base64."""

@@ -12,10 +12,12 @@ from pydantic import Field, model_validator
 
 from provision import manifests
 from provision.clusterphase import ClusterPhase
+from provision.dns.zones import DNS_NAME
 from provision.explain import DNS_LABEL
 from provision.merge import deep_merge
 from provision.objectsecrets import referred, stored
 from provision.phase import Context, Manifest
+from provision.phases.dns import update_access, update_key_problem
 from provision.secretspec import Authority, SecretSpec
 from provision.site import Model, SecretRef, Settings, Site
 
@@ -33,16 +35,33 @@ class SiteCa(Model):
 
 
 class Rfc2136(Model):
-    """A name server that takes signed dynamic updates."""
+    """A name server that takes signed dynamic updates: the site's own, or another."""
 
-    server: Server
-    """``HOST`` or ``HOST:PORT`` of the zone's server."""
-    key_name: Annotated[str, Field(min_length=1)]
-    """Name of the TSIG key."""
+    update_key: str | None = None
+    """One of ``dns.update_keys``, where this site serves the zone itself: server, algorithm and
+    key follow from it."""
+    server: Server | None = None
+    """``HOST`` or ``HOST:PORT`` of another server of the zone."""
+    key_name: Annotated[str, Field(min_length=1)] | None = None
+    """Name of that server's TSIG key."""
     algorithm: Literal["HMACSHA256", "HMACSHA512", "HMACSHA1", "HMACMD5"] = "HMACSHA256"
-    """Algorithm of the TSIG key."""
-    key: SecretRef
-    """The TSIG key in base64, as name servers write it."""
+    """Algorithm of that TSIG key."""
+    key: SecretRef | None = None
+    """That TSIG key in base64, as name servers write it."""
+
+    @model_validator(mode="after")
+    def _one_server(self) -> Self:
+        others = {"server", "key_name", "algorithm", "key"} & self.model_fields_set
+        if self.update_key is not None and others:
+            raise ValueError(
+                f"is the site's own server by update_key, which leaves nothing to {min(others)}"
+            )
+        if self.update_key is None and not others >= {"server", "key_name", "key"}:
+            raise ValueError(
+                "must name a server: give update_key, one of dns.update_keys of this site;"
+                " or another's server, key_name and key"
+            )
+        return self
 
 
 class Http01(Model):
@@ -64,15 +83,26 @@ class Acme(Model):
     ca: Path | None = None
     """PEM file of the authority that signs the directory's own certificate, relative to the site
     file; without it those that Debian trusts."""
+    verify_name: Annotated[str, Field(pattern=DNS_NAME, max_length=253)] | None = None
+    """Name that ``provision verify`` asks a certificate for. Without it, it only looks whether
+    the directory knows the site's account, since a directory limits what it issues."""
+    root: Path | None = None
+    """PEM file of the authority at the end of the chain that a certificate for ``verify_name``
+    must have, relative to the site file."""
     dns: Rfc2136 | None = None
     """Prove control of names by records in their zone (dns-01)."""
     http: Http01 | None = None
     """Prove control of names by their web server (http-01)."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
+    def _consistent(self) -> Self:
         if (self.dns is None) == (self.http is None):
             raise ValueError("must prove control of names in one way: give dns, or http")
+        if (self.verify_name is None) != (self.root is None):
+            raise ValueError(
+                "is proven by verify_name and root together: a name, and the authority that a"
+                " certificate for it must end at; give both, or none"
+            )
         return self
 
 
@@ -112,7 +142,7 @@ class CertManager(ClusterPhase):
     """The chart's objects in the cluster, and its issuers."""
 
     name = "cert_manager"
-    after = ("cilium",)
+    after = ("machine", "cilium", "dns")
     settings = CertManagerSettings
     namespace = NAMESPACE
 
@@ -122,13 +152,12 @@ class CertManager(ClusterPhase):
             key = f"cert_manager.issuers.{name}.acme"
             if issuer.acme is None:
                 continue
-            if issuer.acme.dns is not None and issuer.acme.dns.key.prompt:
-                yield (
-                    f"{key}.dns.key cannot be asked for: the cluster keeps it; give {{file: PATH}}"
-                    " or {store: NAME}"
-                )
-            if issuer.acme.ca is not None:
-                yield from _ca_problems(f"{key}.ca", site.resolve(issuer.acme.ca))
+            if issuer.acme.dns is not None:
+                yield from _dns_problems(f"{key}.dns", issuer.acme.dns, site)
+            for field in ("ca", "root"):
+                path = getattr(issuer.acme, field)
+                if path is not None:
+                    yield from _ca_problems(f"{key}.{field}", site.resolve(path))
 
     def secrets(self, site: Site) -> Sequence[SecretSpec]:
         """The site's own authorities."""
@@ -175,6 +204,18 @@ def _authority(issuer: str) -> str:
     return f"cert_manager/{issuer}"
 
 
+def _dns_problems(key: str, dns: Rfc2136, site: Site) -> Iterator[str]:
+    if dns.update_key is not None:
+        problem = update_key_problem(site, dns.update_key, "TXT")
+        if problem:
+            yield f"{key}.update_key {problem}"
+    if dns.key is not None and dns.key.prompt:
+        yield (
+            f"{key}.key cannot be asked for: the cluster keeps it; give {{file: PATH}}"
+            " or {store: NAME}"
+        )
+
+
 def _ca_problems(key: str, path: Path) -> Iterator[str]:
     try:
         x509.load_pem_x509_certificates(path.read_bytes())
@@ -195,7 +236,7 @@ def _issuer(name: str, issuer: Issuer, site: Site) -> Iterator[Manifest]:
         yield _cluster_issuer(name, {"ca": {"secretName": name}})
     if issuer.acme is not None:
         if issuer.acme.dns is not None:
-            yield _secret(_tsig(name), {"key": referred(issuer.acme.dns.key, site)}, "Opaque")
+            yield _secret(_tsig(name), {"key": _updates(issuer.acme.dns, site)[1]}, "Opaque")
         yield _cluster_issuer(name, {"acme": _acme(name, issuer.acme, site)})
 
 
@@ -203,16 +244,30 @@ def _tsig(issuer: str) -> str:
     return f"{issuer}-tsig"
 
 
+def _updates(dns: Rfc2136, site: Site) -> tuple[dict[str, Any], dict[str, str]]:
+    """Who takes changes, as cert-manager has it, and where the key is."""
+    if dns.key is not None:
+        where = {
+            "nameserver": dns.server,
+            "tsigKeyName": dns.key_name,
+            "tsigAlgorithm": dns.algorithm,
+        }
+        return where, referred(dns.key, site)
+    access = update_access(site, dns.update_key or "")
+    where = {
+        "nameserver": access.server,
+        "tsigKeyName": access.key,
+        "tsigAlgorithm": access.algorithm.replace("-", "").upper(),
+    }
+    return where, stored(access.secret)
+
+
 def _acme(name: str, acme: Acme, site: Site) -> dict[str, Any]:
     solver: dict[str, Any] = {}
     if acme.dns is not None:
+        where, _ = _updates(acme.dns, site)
         solver["dns01"] = {
-            "rfc2136": {
-                "nameserver": acme.dns.server,
-                "tsigKeyName": acme.dns.key_name,
-                "tsigAlgorithm": acme.dns.algorithm,
-                "tsigSecretSecretRef": {"name": _tsig(name), "key": "key"},
-            }
+            "rfc2136": {**where, "tsigSecretSecretRef": {"name": _tsig(name), "key": "key"}}
         }
     if acme.http is not None:
         solver["http01"] = {"ingress": {"class": acme.http.ingress_class}}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from provision.dns import records
-from provision.dns.offers import Forward
+from provision.dns.offers import Forward, UpdateAccess
 from provision.dns.records import Record
 from provision.dns.zones import (
     DNS_NAME,
@@ -281,6 +281,25 @@ class DnsPhase(AnsiblePhase):
 def key_secret(name: str) -> str:
     """Name of the secret with the TSIG key ``name``, in base64."""
     return f"dns/key/{name}"
+
+
+def update_access(site: Site, key: str) -> UpdateAccess:
+    """How the holder of one of ``dns.update_keys`` changes records of a site that serves them."""
+    primary = _listen(site, servers(site)[0])[0]
+    server = joined(primary, site.settings(DnsSettings).port)
+    return UpdateAccess(server, key, ALGORITHM, key_secret(key))
+
+
+def update_key_problem(site: Site, key: str, kind: str) -> str:
+    """Why ``key`` cannot change records of a type, to be put after its place; or nothing."""
+    if not site.has(DnsSettings) or site.settings(DnsSettings).mode != "serve":
+        return f"{key} is for zones that this site serves itself (dns.mode: serve), and it has none"
+    given = site.settings(DnsSettings).update_keys.get(key)
+    if given is None:
+        return f"{key} is none of dns.update_keys"
+    if given.types and kind not in given.types:
+        return f"{key} may not change {kind} records; add {kind} to dns.update_keys.{key}.types"
+    return ""
 
 
 def servers(site: Site) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from provision.phases.cert_manager import CertManager, CertManagerSettings
+from provision.phases.dns import DnsPhase
 from provision.secretspec import Authority
 from provision.site import Site
 from tests.support.cases import make_context, make_site
@@ -35,6 +36,12 @@ def test_without_settings_there_is_the_sites_own_authority() -> None:
         ({"acme": {"http": {}, "directory": "http://ca.example"}}, "pattern"),
         ({"acme": {"dns": {**DNS, "algorithm": "MD5"}}}, "Input should be"),
         ({"acme": {"cloudflare": {}}}, "Extra inputs are not permitted"),
+        ({"acme": {"dns": {}}}, "must name a server: give update_key"),
+        ({"acme": {"dns": {"server": "192.0.2.53"}}}, "or another's server, key_name and key"),
+        ({"acme": {"dns": {**DNS, "update_key": "acme"}}}, "leaves nothing to key"),
+        ({"acme": {"http": {}, "verify_name": "a b"}}, "pattern"),
+        ({"acme": {"http": {}, "verify_name": "a.example"}}, "verify_name and root together"),
+        ({"acme": {"http": {}, "root": "root.pem"}}, "verify_name and root together"),
     ],
 )
 def test_issuers_that_cannot_be(issuer: Mapping[str, Any], says: str) -> None:
@@ -48,17 +55,73 @@ def test_a_key_is_not_asked_for() -> None:
     assert problem.startswith("cert_manager.issuers.one.acme.dns.key cannot be asked for")
 
 
-def test_the_directorys_authority_is_a_certificate(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("field", "more"), [("ca", {}), ("root", {"verify_name": "a.example"})])
+def test_the_directorys_authorities_are_certificates(
+    tmp_path: Path, field: str, more: Mapping[str, str]
+) -> None:
     def problems(name: str) -> list[str]:
-        acme = {"acme": {"http": {}, "ca": str(tmp_path / name)}}
+        acme = {"acme": {"http": {}, **more, field: str(tmp_path / name)}}
         found = CertManager().validate_site(site(one=acme))
         return [
-            text.removeprefix(f"cert_manager.issuers.one.acme.ca {tmp_path}/") for text in found
+            text.removeprefix(f"cert_manager.issuers.one.acme.{field} {tmp_path}/")
+            for text in found
         ]
 
     (tmp_path / "text").write_text("hello")
     assert problems("none") == ["none cannot be read: No such file or directory"]
     assert problems("text") == ["text holds no certificate in PEM form"]
+
+
+@pytest.mark.parametrize(
+    ("dns", "problem"),
+    [
+        (None, "acme is for zones that this site serves itself (dns.mode: serve), and it has none"),
+        (
+            {"mode": "check"},
+            "acme is for zones that this site serves itself (dns.mode: serve), and it has none",
+        ),
+        ({"update_keys": {"other": {}}}, "acme is none of dns.update_keys"),
+        (
+            {"update_keys": {"acme": {"types": ["A"]}}},
+            "acme may not change TXT records; add TXT to dns.update_keys.acme.types",
+        ),
+        ({"update_keys": {"acme": {"types": []}}}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_key_of_the_sites_own_zones_is_there_and_may_prove_names(
+    dns: Mapping[str, Any] | None, problem: str
+) -> None:
+    issuers = {"one": {"acme": {"dns": {"update_key": "acme"}}}}
+    settings = {} if dns is None else {"dns": {"zone": "site.example", **dns}}
+    found = CertManager().validate_site(
+        make_site({"cert_manager": {"issuers": issuers}, **settings})
+    )
+    wanted = [f"cert_manager.issuers.one.acme.dns.update_key {problem}"] if problem else []
+    assert list(found) == wanted
+
+
+def test_the_sites_own_zone_needs_no_copy_of_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVISION_CACHE", str(tmp_path))
+    issuers = {"letsencrypt-dns": {"acme": {"dns": {"update_key": "acme"}}}}
+    dns = {"zone": "site.example", "port": 5353}
+    context = make_context(make_site({"cert_manager": {"issuers": issuers}, "dns": dns}), tmp_path)
+    found = {
+        (item["kind"], item["metadata"]["name"]): item for item in CertManager().objects(context)
+    }
+    first = context.site.hosts[context.site.control_plane[0]].address
+    solver = found["ClusterIssuer", "letsencrypt-dns"]["spec"]["acme"]["solvers"][0]
+    assert solver["dns01"]["rfc2136"] == {
+        "nameserver": f"{first}:5353",
+        "tsigKeyName": "acme",
+        "tsigAlgorithm": "HMACSHA256",
+        "tsigSecretSecretRef": {"name": "letsencrypt-dns-tsig", "key": "key"},
+    }
+    key = found["Secret", "letsencrypt-dns-tsig"]["data"]["key"]
+    assert key == {"store": "dns/key/acme"}
+    assert key["store"] in {spec.name for spec in DnsPhase().secrets(context.site)}
 
 
 def test_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
