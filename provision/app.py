@@ -331,8 +331,8 @@ class Application:
                 "these machines belong to a site whose secrets are not on this controller",
                 where=", ".join(taken),
                 why="new certificate authorities would cut the machines off from each other",
-                fix="bring the secrets here: provision secrets import FILE; or take the cluster off"
-                " from where they are: provision reset",
+                fix="bring the secrets here: provision secrets import FILE; or where they are lost,"
+                " take the cluster off, with all that is on it: provision reset",
             )
 
     @contextmanager

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from provision.app import Application, find_site, read_site
 from provision.paths import state_path
+from tests.lab.machines import KEY_FOLDER
 
-KEY_FOLDER = ".bundle-keys"
 ROOT = Path(__file__).resolve().parents[2]
 
 

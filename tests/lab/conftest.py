@@ -19,10 +19,8 @@ import pytest
 from provision.app import Application, read_site
 from provision.paths import state_path
 from provision.phase import Context
-from tests.lab.machines import ROOT, SITE_FILE, Lab
+from tests.lab.machines import KEY_FOLDER, ROOT, SITE_FILE, Lab
 from tests.lab.workload import Workload
-
-KEY_FOLDER = ".bundle-keys"
 
 FIGURES = pytest.StashKey[list[str]]()
 

@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+KEY_FOLDER = ".bundle-keys"
+"""Where, among the states of all sites, the keys are that this controller signs bundles with."""
 SITE_FILE = ROOT / "inventory" / os.environ.get("PROVISION_LAB_SITE", "lab") / "site.yaml"
 """The lab's site; ``PROVISION_LAB_SITE=services`` is the one with all that a cloud would give."""
 

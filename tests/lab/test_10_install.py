@@ -92,13 +92,13 @@ def test_up_again_does_nothing_and_starts_no_ansible(lab: Lab) -> None:
 
 
 def test_a_noop_beats_ansibles_own_check(lab: Lab, report: Callable[[str], None]) -> None:
-    """Both in one run; the aim is a tenth, and the figures say how far that is."""
-    found = measure(str(lab.site_file), 1, lab.environment)
+    """Both in one run, in turn; less than a tenth."""
+    found = measure(str(lab.site_file), 3, lab.environment)
     report(
         f"up with nothing to do {found['up_noop_seconds']} s, the same roles by"
         f" ansible-playbook --check {found['ansible_check_seconds']} s"
     )
-    assert found["ratio"] < 0.2
+    assert found["ratio"] < 0.1
 
 
 def test_anonymous_requests_see_health_and_nothing_else(lab: Lab) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.lab.machines import CommandError
+from tests.lab.machines import KEY_FOLDER, CommandError, Lab
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from tests.lab.machines import Lab
+    from pathlib import Path
 
 LEFT_BEHIND = (
     "/etc/kubernetes",
@@ -66,6 +66,14 @@ def test_reset_leaves_nothing_behind(lab: Lab) -> None:
 
 def test_up_killed_at_some_moments_ends_healthy(lab: Lab, report: Callable[[str], None]) -> None:
     _kill_at(lab, FEW, report)
+
+
+@pytest.mark.soak
+def test_a_controller_that_lost_the_secrets_can_reset(lab: Lab, tmp_path: Path) -> None:
+    shutil.copytree(lab.state.parent / KEY_FOLDER, tmp_path / "provision" / KEY_FOLDER)
+    Lab(lab.site_file, tmp_path, lab.extra).provision("reset", "--yes")
+    for machine in lab.machines.values():
+        assert machine.run(f"ls -d {' '.join(LEFT_BEHIND)} 2>/dev/null || true") == "", machine.name
 
 
 @pytest.mark.soak
