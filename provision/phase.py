@@ -22,6 +22,7 @@ from provision.paths import roles_path
 from provision.secretspec import SecretSpec
 from provision.site import Settings, Site
 from provision.state import DesiredState, desired_state, differences
+from provision.vault.configuration import Configuration
 
 Manifest = Mapping[str, Any]
 """A Kubernetes object as plain data."""
@@ -233,6 +234,11 @@ class Phase(ABC):
     def forwards(self, site: Site) -> Sequence[Forward]:
         """Zones that cluster DNS has to ask other servers for."""
         return ()
+
+    def in_vault(self, site: Site) -> Configuration:
+        """What the component wants the site's own Vault to hold, where the site has one."""
+        del site
+        return {}
 
     def remembered(self, site: Site) -> Mapping[str, Any]:
         """The settings of an optional component under its name, for the machines to keep."""

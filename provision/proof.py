@@ -52,8 +52,14 @@ class Ground(Protocol):
     def all(self, api_version: str, kind: str) -> Sequence[Object]:
         """Every object of a kind in the whole cluster; none where the kind is unknown."""
 
-    def fetch(self, url: str) -> str:
+    def fetch(self, url: str, trust: str = "") -> str:
         """What is at ``url``, as the controller sees it, from outside the cluster.
+
+        Parameters
+        ----------
+        trust
+            Authorities in PEM form that the server's certificate may end at; without them, those
+            that Mozilla trusts.
 
         Raises
         ------

@@ -29,6 +29,9 @@ LOOK_SECONDS = 10
 ANSWER_SECONDS = 60
 """Making keys takes seconds on a machine that has better things to do."""
 AUTHORITY = "site-ca.crt"
+AUTHORITY_KEY = {"key_type": "ec", "key_bits": 256}
+AUTHORITY_TTL = "87600h"
+"""Of an authority that Vault makes for itself: as long as that of the site's own."""
 
 
 class Vault:
@@ -124,6 +127,9 @@ class Vault:
         }
         listed["policies"] = dict(self._present(wanted.get("policies", {}), self._policy))
         listed["users"] = dict(self._present(wanted.get("users", {}), self._user))
+        listed["authorities"] = dict(self._present(wanted.get("authorities", {}), self._issuers))
+        listed["paths"] = dict(self._present(wanted.get("paths", {}), self._told))
+        listed["secret_ids"] = dict(self._present(wanted.get("secret_ids", {}), self._secret_ids))
         return listed
 
     def configure(self, part: str, name: str, value: Any, *, password: str = "") -> None:
@@ -142,6 +148,14 @@ class Vault:
                 case "users":
                     body = {**value, **({"password": password} if password else {})}
                     self._client.write_data(f"auth/userpass/users/{name}", data=body)
+                case "authorities":
+                    made = {**value, **AUTHORITY_KEY, "ttl": AUTHORITY_TTL}
+                    self._client.write_data(f"{name}/root/generate/internal", data=made)
+                case "paths":
+                    self._client.write_data(name, data=value)
+                case "secret_ids":
+                    path = f"auth/approle/role/{name}/custom-secret-id"
+                    self._client.write_data(path, data={"secret_id": password})
 
     def voters(self) -> Mapping[str, bool]:
         """Whether each member votes, by its machine's name."""
@@ -178,6 +192,17 @@ class Vault:
     def _user(self, name: str) -> Mapping[str, Any]:
         data: Mapping[str, Any] = self._client.auth.userpass.read_user(name)["data"]
         return data
+
+    def _told(self, path: str) -> Mapping[str, Any]:
+        return _data(self._client.read(path))
+
+    def _issuers(self, mount: str) -> Mapping[str, Any]:
+        return _data(self._client.list(f"{mount}/issuers"))
+
+    def _secret_ids(self, role: str) -> Mapping[str, Any]:
+        # Of a role that is not there Vault refuses to tell any, in other words than of a path.
+        self._told(f"auth/approle/role/{role}")
+        return _data(self._client.list(f"auth/approle/role/{role}/secret-id"))
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -311,6 +336,14 @@ def _kind(keys: Keys | None) -> str:
     if not keys.told:
         return "attempt"
     return "usable" if keys.usable else "encrypted"
+
+
+def _data(answer: Any) -> Mapping[str, Any]:
+    """What Vault told; it tells nothing of what is not there."""
+    if answer is None:
+        raise InvalidPath
+    data: Mapping[str, Any] = answer["data"]
+    return data
 
 
 def _by_path(answer: Mapping[str, Any]) -> dict[str, Any]:

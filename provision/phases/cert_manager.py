@@ -18,10 +18,21 @@ from provision.merge import deep_merge
 from provision.objectsecrets import referred, stored
 from provision.phase import Context, Manifest
 from provision.phases.dns import update_access, update_key_problem
+from provision.phases.vault import VaultSettings, vault_url
 from provision.secretspec import Authority, SecretSpec
 from provision.site import Model, SecretRef, Settings, Site
+from provision.vault.configuration import Configuration
+from provision.vault.names import secret_id_of
 
 NAMESPACE = "cert-manager"
+OWN_MOUNTS = ("secret", "sys", "identity", "cubbyhole")
+"""Paths of Vault that are taken."""
+SIGN_TEXT = """\
+path "{path}" {{
+  capabilities = ["create", "update"]
+}}
+"""
+MOUNT = r"^[A-Za-z0-9][A-Za-z0-9_./-]*[A-Za-z0-9]$"
 SERVER = r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?$"
 """``HOST`` or ``HOST:PORT``, an IPv6 address in brackets."""
 Server = Annotated[str, Field(pattern=SERVER)]
@@ -106,6 +117,64 @@ class Acme(Model):
         return self
 
 
+class VaultAppRole(Model):
+    """A role of Vault's AppRole method."""
+
+    mount: Annotated[str, Field(pattern=MOUNT)] = "approle"
+    """Path of the method."""
+    role_id: Annotated[str, Field(min_length=1)]
+    """The role's id, which is no secret."""
+    secret_id: SecretRef
+    """The secret that goes with it."""
+
+
+class VaultKubernetes(Model):
+    """A role of Vault's Kubernetes method, for a service account of cert-manager's namespace."""
+
+    mount: Annotated[str, Field(pattern=MOUNT)] = "kubernetes"
+    """Path of the method."""
+    role: Annotated[str, Field(min_length=1)]
+    """The role's name; it must take the service account ``ISSUER-vault`` of ``cert-manager``."""
+
+
+class VaultPki(Model):
+    """Vault's PKI engine: the site's own Vault, which is set up for it, or another."""
+
+    mount: Annotated[str, Field(pattern=MOUNT)] = "pki"
+    """Path of the engine; issuers of the site's own Vault with the same one have one authority."""
+    role: Annotated[str, Field(pattern=DNS_LABEL)] | None = None
+    """The engine's role that certificates are signed by; without it, the issuer's name."""
+    common_name: Annotated[str, Field(max_length=64)] = ""
+    """Name of the authority that the site's own Vault makes; without it, the site's and the
+    mount's."""
+    domains: tuple[Annotated[str, Field(pattern=DNS_NAME, max_length=253)], ...] = ()
+    """Domains in which the site's own Vault signs names; all without any."""
+    server: Annotated[str, Field(pattern=r"^https://[^/\s]+$")] | None = None
+    """Another Vault, as ``https://HOST:PORT``."""
+    ca: Path | None = None
+    """PEM file of the authority that signs that Vault's own certificate, relative to the site
+    file; without it those that Debian trusts."""
+    app_role: VaultAppRole | None = None
+    """Log in there by AppRole."""
+    kubernetes: VaultKubernetes | None = None
+    """Log in there by a service account of this cluster."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        others = {"ca", "app_role", "kubernetes"} & self.model_fields_set
+        if self.server is None and others:
+            raise ValueError(
+                f"is the site's own Vault, which leaves nothing to {min(others)}; for another,"
+                " give server"
+            )
+        if self.server is not None and (self.app_role is None) == (self.kubernetes is None):
+            raise ValueError("must log in at server in one way: give app_role, or kubernetes")
+        own = {"common_name", "domains"} & self.model_fields_set
+        if self.server is not None and own:
+            raise ValueError(f"is another's Vault by server, where {min(own)} is not set from here")
+        return self
+
+
 class Issuer(Model):
     """Who signs certificates."""
 
@@ -113,11 +182,13 @@ class Issuer(Model):
     """An authority of the site's own."""
     acme: Acme | None = None
     """An ACME directory."""
+    vault: VaultPki | None = None
+    """An authority in Vault."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if (self.ca is None) == (self.acme is None):
-            raise ValueError("must be of one kind: give ca, or acme")
+        if sum(kind is not None for kind in (self.ca, self.acme, self.vault)) != 1:
+            raise ValueError("must be of one kind: give ca, acme, or vault")
         return self
 
 
@@ -142,16 +213,18 @@ class CertManager(ClusterPhase):
     """The chart's objects in the cluster, and its issuers."""
 
     name = "cert_manager"
-    after = ("machine", "cilium", "dns")
+    after = ("depot", "machine", "cilium", "dns", "vault")
     settings = CertManagerSettings
     namespace = NAMESPACE
 
     def validate_site(self, site: Site) -> Iterator[str]:
         """What issuers name must be there and must not have to be asked for."""
         for name, issuer in site.settings(CertManagerSettings).issuers.items():
-            key = f"cert_manager.issuers.{name}.acme"
+            if issuer.vault is not None:
+                yield from _vault_problems(f"cert_manager.issuers.{name}.vault", issuer.vault, site)
             if issuer.acme is None:
                 continue
+            key = f"cert_manager.issuers.{name}.acme"
             if issuer.acme.dns is not None:
                 yield from _dns_problems(f"{key}.dns", issuer.acme.dns, site)
             for field in ("ca", "root"):
@@ -166,6 +239,42 @@ class CertManager(ClusterPhase):
             for name, issuer in site.settings(CertManagerSettings).issuers.items()
             if issuer.ca is not None
         ]
+
+    def in_vault(self, site: Site) -> Configuration:
+        """For each issuer there an authority, a role that it signs by, and a way in."""
+        issuers = _in_own_vault(site)
+        roles = {name: app_role(name) for name in issuers}
+        signing = {name: pki.role or name for name, pki in issuers.items()}
+        return {
+            "secrets": {pki.mount: {"type": "pki"} for pki in issuers.values()},
+            "authorities": {
+                pki.mount: {"common_name": pki.common_name or f"{site.name} {pki.mount}"}
+                for pki in issuers.values()
+            },
+            "policies": {
+                roles[name]: SIGN_TEXT.format(path=f"{pki.mount}/sign/{signing[name]}")
+                for name, pki in issuers.items()
+            },
+            "paths": {
+                **{
+                    f"{pki.mount}/roles/{signing[name]}": _pki_role(pki)
+                    for name, pki in issuers.items()
+                },
+                **{
+                    f"auth/approle/role/{role}": {
+                        "token_policies": [role],
+                        "token_type": "batch",
+                        "token_ttl": 900,
+                    }
+                    for role in roles.values()
+                },
+                **{
+                    f"auth/approle/role/{role}/role-id": {"role_id": role}
+                    for role in roles.values()
+                },
+            },
+            "secret_ids": {role: {} for role in roles.values()},
+        }
 
     def objects(self, context: Context) -> Sequence[Manifest]:
         """The rendered chart, and each issuer with what it needs."""
@@ -204,6 +313,47 @@ def _authority(issuer: str) -> str:
     return f"cert_manager/{issuer}"
 
 
+def app_role(issuer: str) -> str:
+    """An issuer's role, and its policy, in the site's own Vault; also the role's id."""
+    return f"cert-manager-{issuer}"
+
+
+def _in_own_vault(site: Site) -> dict[str, VaultPki]:
+    """Issuers in the site's own Vault, by name."""
+    issuers = site.settings(CertManagerSettings).issuers
+    return {
+        name: issuer.vault
+        for name, issuer in issuers.items()
+        if issuer.vault is not None and issuer.vault.server is None
+    }
+
+
+def _pki_role(pki: VaultPki) -> dict[str, Any]:
+    """What certificates the engine signs, as Vault tells it."""
+    return {
+        "allow_any_name": not pki.domains,
+        "allowed_domains": list(pki.domains),
+        "allow_subdomains": True,
+        "allow_bare_domains": True,
+        "require_cn": False,
+        "key_type": "any",
+    }
+
+
+def _vault_problems(key: str, pki: VaultPki, site: Site) -> Iterator[str]:
+    if pki.server is None and not site.has(VaultSettings):
+        yield f"{key}.server is missing, and this site has no Vault of its own"
+    if pki.server is None and pki.mount in OWN_MOUNTS:
+        yield f"{key}.mount {pki.mount} is where Vault keeps something else; give another"
+    if pki.app_role is not None and pki.app_role.secret_id.prompt:
+        yield (
+            f"{key}.app_role.secret_id cannot be asked for: the cluster keeps it; give"
+            " {file: PATH} or {store: NAME}"
+        )
+    if pki.ca is not None:
+        yield from _ca_problems(f"{key}.ca", site.resolve(pki.ca))
+
+
 def _dns_problems(key: str, dns: Rfc2136, site: Site) -> Iterator[str]:
     if dns.update_key is not None:
         problem = update_key_problem(site, dns.update_key, "TXT")
@@ -238,6 +388,65 @@ def _issuer(name: str, issuer: Issuer, site: Site) -> Iterator[Manifest]:
         if issuer.acme.dns is not None:
             yield _secret(_tsig(name), {"key": _updates(issuer.acme.dns, site)[1]}, "Opaque")
         yield _cluster_issuer(name, {"acme": _acme(name, issuer.acme, site)})
+    if issuer.vault is not None:
+        yield from _vault(name, issuer.vault, site)
+
+
+def _vault(name: str, pki: VaultPki, site: Site) -> Iterator[Manifest]:
+    """The issuer, and what it logs in with."""
+    held = f"{name}-vault"
+    spec: dict[str, Any] = {"path": f"{pki.mount}/sign/{pki.role or name}"}
+    data: dict[str, Any] = {}
+    if pki.server is None:
+        data = {"secret-id": stored(secret_id_of(app_role(name))), "ca.crt": stored("site-ca.crt")}
+        auth: dict[str, Any] = {"appRole": _app_role("approle", app_role(name), held)}
+        spec |= {
+            "server": vault_url(site),
+            "caBundleSecretRef": {"name": held, "key": "ca.crt"},
+        }
+    else:
+        spec["server"] = pki.server
+        if pki.ca is not None:
+            spec["caBundle"] = _pem(pki.ca, site)
+    if pki.app_role is not None:
+        data = {"secret-id": referred(pki.app_role.secret_id, site)}
+        auth = {"appRole": _app_role(pki.app_role.mount, pki.app_role.role_id, held)}
+    if pki.kubernetes is not None:
+        yield from _service_account(held)
+        auth = {
+            "kubernetes": {
+                "mountPath": f"/v1/auth/{pki.kubernetes.mount}",
+                "role": pki.kubernetes.role,
+                "secretRef": {"name": held, "key": "token"},
+            }
+        }
+    if data:
+        yield _secret(held, data, "Opaque")
+    yield _cluster_issuer(name, {"vault": {**spec, "auth": auth}})
+
+
+def _app_role(mount: str, role_id: str, secret: str) -> dict[str, Any]:
+    return {
+        "path": mount,
+        "roleId": role_id,
+        "secretRef": {"name": secret, "key": "secret-id"},
+    }
+
+
+def _service_account(name: str) -> Iterator[Manifest]:
+    """A service account with a token that Kubernetes puts into a Secret of the same name."""
+    metadata = {"name": name, "namespace": NAMESPACE}
+    yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+    yield {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {**metadata, "annotations": {"kubernetes.io/service-account.name": name}},
+        "type": "kubernetes.io/service-account-token",
+    }
+
+
+def _pem(path: Path, site: Site) -> str:
+    return base64.b64encode(site.resolve(path).read_bytes()).decode("ascii")
 
 
 def _tsig(issuer: str) -> str:
@@ -279,7 +488,7 @@ def _acme(name: str, acme: Acme, site: Site) -> dict[str, Any]:
     if acme.email:
         given["email"] = acme.email
     if acme.ca is not None:
-        given["caBundle"] = base64.b64encode(site.resolve(acme.ca).read_bytes()).decode("ascii")
+        given["caBundle"] = _pem(acme.ca, site)
     return given
 
 

@@ -20,6 +20,7 @@ from provision.site import Address, Model, Settings, Site
 from provision.vault.configuration import (
     ADMIN_TEXT,
     SNAPSHOT_TEXT,
+    Configuration,
     configuration_differences,
 )
 from provision.vault.keys import KeySink, new_attempt
@@ -34,6 +35,7 @@ from provision.vault.names import (
     SNAPSHOT_USER,
     UNSEAL_CREDENTIAL,
     password_of,
+    secret_id_of,
 )
 from provision.vault.pgp import public_key
 
@@ -128,7 +130,7 @@ class VaultPhase(AnsiblePhase):
                 yield f"vault.policies.{name} is the name of a policy that is not the site's"
 
     def secrets(self, site: Site) -> Sequence[SecretSpec]:
-        """A certificate for each member, and the users' passwords."""
+        """A certificate for each member, the users' passwords, and other components' secret ids."""
         settings = site.settings(VaultSettings)
         certificates = [
             Certificate(
@@ -141,7 +143,12 @@ class VaultPhase(AnsiblePhase):
             for name in vault_hosts(site)
         ]
         users = (OWN_USER, ADMIN_USER, SNAPSHOT_USER)
-        return [*certificates, *(Random(password_of(user)) for user in users)]
+        roles = [role for wanted in _of_others(site) for role in wanted.get("secret_ids", {})]
+        return [
+            *certificates,
+            *(Random(password_of(user)) for user in users),
+            *(Random(secret_id_of(role)) for role in roles),
+        ]
 
     def openings(self, site: Site) -> Sequence[Opening]:
         """The API for everyone, and the members among themselves."""
@@ -285,6 +292,22 @@ def member_urls(site: Site) -> dict[str, str]:
 
 def configuration(site: Site) -> dict[str, dict[str, Any]]:
     """What Vault should hold, as plain data."""
+    parts: dict[str, dict[str, Any]] = {}
+    for wanted in (_own_configuration(site), *_of_others(site)):
+        for part, named in wanted.items():
+            parts[part] = {**parts.get(part, {}), **named}
+    return parts
+
+
+def _of_others(site: Site) -> list[Configuration]:
+    """What the site's other components want Vault to hold."""
+    # Imported late: the list of phases imports this module.
+    from provision.plan import phases_of
+
+    return [phase.in_vault(site) for phase in phases_of(site)]
+
+
+def _own_configuration(site: Site) -> Configuration:
     settings = site.settings(VaultSettings)
     admin = {"token_policies": [ADMIN_POLICY]}
     return {

@@ -11,7 +11,8 @@ from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from provision.conditions import is_true
-from provision.phases.cert_manager import NAMESPACE, CertManagerSettings, Issuer
+from provision.phases.cert_manager import NAMESPACE, CertManagerSettings, Issuer, VaultPki
+from provision.phases.vault import vault_url
 from provision.proof import NotProvenError, Proof
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class CertificateProof(Proof):
         wanted: dict[str, Any] = {
             "apiVersion": GROUP,
             "kind": "Certificate",
-            "metadata": {"name": "proven"},
+            "metadata": {"name": SECRET},
             "spec": {
                 "secretName": SECRET,
                 "dnsNames": [name],
@@ -61,7 +62,7 @@ class CertificateProof(Proof):
         ground.apply(wanted)
         seconds = ACME_SECONDS if issuer.acme else ISSUE_SECONDS
         _until_ready(ground, f"the certificate for {name} to be issued", wanted, seconds)
-        held = ground.get({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}})
+        held = ground.get({**wanted, "apiVersion": "v1", "kind": "Secret"})
         chain = x509.load_pem_x509_certificates(base64.b64decode(held["data"]["tls.crt"]))
         verify_chain(chain, _roots(ground, case, issuer), name)
         days = (chain[0].not_valid_after_utc - datetime.now(UTC)).days
@@ -100,18 +101,46 @@ def _state(found: Object) -> str:
 
 def _name(issuer: Issuer) -> str | None:
     """What a certificate is asked for, if any is."""
-    return issuer.acme.verify_name if issuer.acme else NAME
+    if issuer.acme is not None:
+        return issuer.acme.verify_name
+    domains = issuer.vault.domains if issuer.vault else ()
+    return f"provision-verify.{domains[0]}" if domains else NAME
 
 
 def _roots(ground: Ground, case: str, issuer: Issuer) -> list[x509.Certificate]:
-    """Whom a user of the issuer's certificates trusts."""
-    if issuer.acme is None:
-        own = {"name": case, "namespace": NAMESPACE}
-        held = ground.get({"apiVersion": "v1", "kind": "Secret", "metadata": own})
-        return x509.load_pem_x509_certificates(base64.b64decode(held["data"]["tls.crt"]))
-    # The model has both, or neither.
-    root = ground.site_context.site.resolve(issuer.acme.root or Path())
+    """Whom a user of the issuer's certificates trusts, from elsewhere than the certificate."""
+    if issuer.acme is not None:
+        # The model has it where it has a name.
+        return _read(ground.site_context.site.resolve(issuer.acme.root or Path()))
+    if issuer.vault is not None:
+        return _published(ground, case, issuer.vault)
+    return x509.load_pem_x509_certificates(_held(ground, case, "tls.crt"))
+
+
+def _read(path: Path) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(root.read_bytes())
+        return x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise NotProvenError(f"no authority can be read from {root}", found=str(error)) from error
+        raise NotProvenError(f"no authority can be read from {path}", found=str(error)) from error
+
+
+def _published(ground: Ground, case: str, pki: VaultPki) -> list[x509.Certificate]:
+    """The authority as Vault itself tells everybody."""
+    site = ground.site_context.site
+    server = pki.server or vault_url(site)
+    if pki.server is None:
+        trust = _held(ground, f"{case}-vault", "ca.crt").decode()
+    else:
+        trust = site.resolve(pki.ca).read_text("utf-8") if pki.ca else ""
+    told = ground.fetch(f"{server}/v1/{pki.mount}/ca_chain", trust)
+    try:
+        return x509.load_pem_x509_certificates(told.encode())
+    except ValueError as error:
+        raise NotProvenError(f"{server} tells no authority of {pki.mount}", found=told) from error
+
+
+def _held(ground: Ground, name: str, key: str) -> bytes:
+    """A value of a Secret of cert-manager's."""
+    metadata = {"name": name, "namespace": NAMESPACE}
+    held = ground.get({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+    return base64.b64decode(held["data"][key])

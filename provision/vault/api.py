@@ -76,7 +76,7 @@ class VaultApi(Protocol):
         """What Vault holds of the names in ``wanted``."""
 
     def configure(self, part: str, name: str, value: Any, *, password: str = "") -> None:
-        """Make one thing of a configuration so; ``password`` is for a user that is made."""
+        """Make one thing of a configuration so; ``password`` is a new user's, or a secret id."""
 
     def voters(self) -> Mapping[str, bool]:
         """Whether each member votes, by its machine's name."""

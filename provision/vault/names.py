@@ -25,6 +25,11 @@ SNAPSHOT_CREDENTIAL = "/etc/provision/vault/snapshot.cred"
 """What the machine's snapshots are taken with, encrypted to the machine by systemd-creds."""
 
 
+def secret_id_of(role: str) -> str:
+    """Name of the site's secret with the secret id of a role of ``approle``."""
+    return f"vault/{role}-secret-id"
+
+
 def password_of(user: str) -> str:
     """Name of the site's secret with the password of a user of Vault."""
     return f"vault/{user}-password"

@@ -10,7 +10,11 @@ from provision.errors import OperatorError, VaultRefusalError
 from provision.gates import Gates
 from provision.phase import GateSpec
 from provision.vault.api import Member, VaultApi
-from provision.vault.configuration import Configuration, configuration_differences
+from provision.vault.configuration import (
+    ORDER,
+    Configuration,
+    configuration_differences,
+)
 from provision.vault.keys import Keys, KeySink
 
 UNSEAL_SECONDS = 120
@@ -166,7 +170,7 @@ def configure(
     Parameters
     ----------
     passwords
-        By user; a user that exists keeps the one it has.
+        By user, and secret ids by role; what exists keeps the one it has.
     own_user
         Whose login replaces the root token.
 
@@ -185,12 +189,12 @@ def configure(
     if not root:
         api.login(own_user, passwords[own_user])
     found = api.configuration(wanted)
-    for part in ("auth", "secrets", "policies", "users", "audit"):
+    for part in ORDER:
         for name, value in wanted.get(part, {}).items():
             one = {part: {name: value}}
             for difference in configuration_differences(one, found):
                 new = name not in found.get(part, {})
-                password = passwords[name] if part == "users" and new else ""
+                password = passwords[name] if part in ("users", "secret_ids") and new else ""
                 api.configure(part, name, value, password=password)
                 done.append(difference)
                 break

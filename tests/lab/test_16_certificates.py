@@ -1,4 +1,4 @@
-"""Certificates by ACME: names proven by the site's own zone and by HTTP, renewed, and served."""
+"""Certificates by ACME and by Vault: issued, renewed when they are due, and served."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+import hvac
 import pytest
 import yaml
 from cryptography import x509
@@ -22,12 +23,13 @@ from tests.lab.waiting import wait_until
 
 pytestmark = pytest.mark.services
 
-BY_DNS, BY_HTTP = "letsencrypt-dns", "letsencrypt-http"
+BY_DNS, BY_HTTP, BY_VAULT = "letsencrypt-dns", "letsencrypt-http", "inner"
+ROLE = "cert-manager-inner"
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """The lab with two issuers that ask an ACME directory of the lab's own."""
+    """The lab with issuers that ask an ACME directory of the lab's own, and its Vault."""
 
     lab: Lab
     folder: Path
@@ -57,7 +59,7 @@ class Certificates:
 
 @pytest.fixture(scope="module")
 def certificates(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Certificates]:
-    """Issuers of an ACME directory, as an administrator adds them to the site file."""
+    """Issuers of all kinds, as an administrator adds them to the site file."""
     data = yaml.safe_load(lab.site_file.read_text())
     folder = tmp_path_factory.mktemp("pebble")
     pool = ip_address(data["load_balancer"]["pools"]["public"]["addresses"][0].partition("-")[0])
@@ -74,6 +76,7 @@ def certificates(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             "site-ca": {"ca": {}},
             BY_DNS: {"acme": {**acme, **proven, "dns": {"update_key": "acme"}}},
             BY_HTTP: {"acme": {**acme, "http": {}}},
+            BY_VAULT: {"vault": {}},
         }
 
     try:
@@ -82,8 +85,8 @@ def certificates(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         lab.kubectl("create", "namespace", NAMESPACE)
         yield Certificates(changed, folder, made.zone, made.served, made.solving)
         lab.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
-        lab.kubectl("delete", "clusterissuer", BY_DNS, BY_HTTP)
-        kept = [f"{BY_DNS}-tsig", f"{BY_DNS}-account", f"{BY_HTTP}-account"]
+        lab.kubectl("delete", "clusterissuer", BY_DNS, BY_HTTP, BY_VAULT)
+        kept = [f"{BY_DNS}-tsig", f"{BY_DNS}-account", f"{BY_HTTP}-account", f"{BY_VAULT}-vault"]
         lab.kubectl("-n", "cert-manager", "delete", "secret", *kept)
         lab.provision("up", "--no-verify")
     finally:
@@ -103,7 +106,7 @@ def test_every_issuer_is_proven(certificates: Certificates, report: Callable[[st
     for verdict in found["proofs"]:
         report(f"verify: {verdict['proof']}: {verdict['seconds']} s, {verdict['detail']}")
     assert {verdict["proof"]: verdict["proven"] for verdict in found["proofs"]} == {
-        f"certificate {name}": True for name in ("site-ca", BY_DNS, BY_HTTP)
+        f"certificate {name}": True for name in ("site-ca", BY_DNS, BY_HTTP, BY_VAULT)
     }
     details = {verdict["proof"]: verdict["detail"] for verdict in found["proofs"]}
     assert details[f"certificate {BY_DNS}"] == "issued and valid, for 0 days"
@@ -166,9 +169,37 @@ def test_the_sites_authority_renews_when_due(certificates: Certificates) -> None
     )
 
 
+def test_what_vault_holds_for_it_is_kept(certificates: Certificates) -> None:
+    lab = certificates.lab
+    vault = hvac.Client(
+        f"https://{lab.machines[lab.control_plane[0]].address}:8200",
+        verify=str(lab.state / "secrets" / "site-ca.crt"),
+    )
+    password = (lab.state / "secrets" / "vault" / "admin-password").read_text()
+    vault.auth.userpass.login("admin", password)
+    authority = vault.secrets.pki.read_ca_certificate()
+    vault.sys.create_or_update_acl_policy(ROLE, 'path "pki/*" { capabilities = ["sudo"] }')
+    vault.write_data(f"pki/roles/{BY_VAULT}", data={"allow_any_name": False})
+    vault.delete(f"auth/approle/role/{ROLE}")
+    planned = json.loads(lab.provision("plan", "--json", expect=2))["phases"]
+    assert {name for name, item in planned.items() if item["decision"] == "run"} == {"vault"}
+    reasons = {why for whys in planned["vault"]["reasons"].values() for why in whys}
+    assert reasons == {
+        f"policy {ROLE} is changed, wanted as the site says",
+        f"path pki/roles/{BY_VAULT} has allow_any_name False, wanted True",
+        f"path auth/approle/role/{ROLE} is missing, wanted present",
+        f"path auth/approle/role/{ROLE}/role-id is missing, wanted present",
+        f"secret id of {ROLE} is missing, wanted present",
+    }
+    lab.provision("up", "--no-verify")
+    lab.provision("plan", expect=0)
+    lab.provision("verify", "--only", "certificate")
+    assert vault.secrets.pki.read_ca_certificate() == authority, "it is never made again"
+
+
 def test_no_key_is_in_any_record(certificates: Certificates) -> None:
     lab = certificates.lab
-    tsig = (lab.state / "secrets" / "dns" / "key" / "acme").read_text().strip()
+    secrets = [lab.state / "secrets" / name for name in ("dns/key/acme", f"vault/{ROLE}-secret-id")]
     told = lab.kubectl("get", "events", "--all-namespaces", "-o", "json")
     told += lab.provision("plan", "--json", expect=None) + lab.provision("inventory")
     told += "".join(path.read_text() for path in (lab.state / "runs").glob("*.jsonl"))
@@ -176,7 +207,9 @@ def test_no_key_is_in_any_record(certificates: Certificates) -> None:
         "kubectl --kubeconfig /etc/kubernetes/admin.conf -n cert-manager logs deploy/cert-manager"
     )
     told += lab.machines[lab.control_plane[0]].run(logs)
-    assert tsig not in told
-    for machine in lab.machines.values():
-        found = machine.run("grep -rlFf - /var/log /run/log || true", stdin=tsig)
-        assert found == "", (machine.name, found)
+    for path in secrets:
+        secret = path.read_text().strip()
+        assert secret not in told, path
+        for machine in lab.machines.values():
+            found = machine.run("grep -rlFf - /var/log /run/log || true", stdin=secret)
+            assert found == "", (machine.name, found)

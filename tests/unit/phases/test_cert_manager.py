@@ -10,15 +10,26 @@ import pytest
 
 from provision.phases.cert_manager import CertManager, CertManagerSettings
 from provision.phases.dns import DnsPhase
+from provision.phases.vault import VaultPhase, configuration
 from provision.secretspec import Authority
 from provision.site import Site
 from tests.support.cases import make_context, make_site
 
+VAULT = "https://vault.example:8200"
+LOGIN = {"role_id": "r", "secret_id": {"store": "outside"}}
 DNS = {"server": "192.0.2.53:5353", "key_name": "acme.", "key": {"store": "dns/acme"}}
 
 
 def site(**issuers: Any) -> Site:
     return make_site({"cert_manager": {"issuers": issuers}})
+
+
+def objects_of(folder: Path, settings: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    """What the phase makes, by kind and name."""
+    context = make_context(make_site(settings), folder)
+    return {
+        (item["kind"], item["metadata"]["name"]): item for item in CertManager().objects(context)
+    }
 
 
 def test_without_settings_there_is_the_sites_own_authority() -> None:
@@ -36,6 +47,18 @@ def test_without_settings_there_is_the_sites_own_authority() -> None:
         ({"acme": {"http": {}, "directory": "http://ca.example"}}, "pattern"),
         ({"acme": {"dns": {**DNS, "algorithm": "MD5"}}}, "Input should be"),
         ({"acme": {"cloudflare": {}}}, "Extra inputs are not permitted"),
+        ({"ca": {}, "vault": {}}, "must be of one kind: give ca, acme, or vault"),
+        ({"vault": {"app_role": LOGIN}}, "leaves nothing to app_role; for another, give server"),
+        ({"vault": {"server": VAULT}}, "in one way: give app_role, or kubernetes"),
+        (
+            {"vault": {"server": VAULT, "app_role": LOGIN, "kubernetes": {"role": "r"}}},
+            "in one way: give app_role, or kubernetes",
+        ),
+        (
+            {"vault": {"server": VAULT, "app_role": LOGIN, "domains": ["a.example"]}},
+            "is another's Vault by server, where domains is not set from here",
+        ),
+        ({"vault": {"server": "http://vault.example:8200", "app_role": LOGIN}}, "pattern"),
         ({"acme": {"dns": {}}}, "must name a server: give update_key"),
         ({"acme": {"dns": {"server": "192.0.2.53"}}}, "or another's server, key_name and key"),
         ({"acme": {"dns": {**DNS, "update_key": "acme"}}}, "leaves nothing to key"),
@@ -106,22 +129,104 @@ def test_the_sites_own_zone_needs_no_copy_of_its_key(
 ) -> None:
     monkeypatch.setenv("PROVISION_CACHE", str(tmp_path))
     issuers = {"letsencrypt-dns": {"acme": {"dns": {"update_key": "acme"}}}}
-    dns = {"zone": "site.example", "port": 5353}
-    context = make_context(make_site({"cert_manager": {"issuers": issuers}, "dns": dns}), tmp_path)
-    found = {
-        (item["kind"], item["metadata"]["name"]): item for item in CertManager().objects(context)
+    settings = {
+        "cert_manager": {"issuers": issuers},
+        "dns": {"zone": "site.example", "port": 5353},
     }
-    first = context.site.hosts[context.site.control_plane[0]].address
+    found = objects_of(tmp_path, settings)
     solver = found["ClusterIssuer", "letsencrypt-dns"]["spec"]["acme"]["solvers"][0]
     assert solver["dns01"]["rfc2136"] == {
-        "nameserver": f"{first}:5353",
+        "nameserver": "192.0.2.1:5353",
         "tsigKeyName": "acme",
         "tsigAlgorithm": "HMACSHA256",
         "tsigSecretSecretRef": {"name": "letsencrypt-dns-tsig", "key": "key"},
     }
     key = found["Secret", "letsencrypt-dns-tsig"]["data"]["key"]
     assert key == {"store": "dns/key/acme"}
-    assert key["store"] in {spec.name for spec in DnsPhase().secrets(context.site)}
+    assert key["store"] in {spec.name for spec in DnsPhase().secrets(make_site(settings))}
+
+
+@pytest.mark.parametrize(
+    ("issuer", "settings", "problem"),
+    [
+        ({}, {}, "server is missing, and this site has no Vault of its own"),
+        ({"mount": "secret"}, {"vault": {}}, "mount secret is where Vault keeps something else"),
+        (
+            {"server": VAULT, "app_role": {"role_id": "r", "secret_id": {"prompt": True}}},
+            {},
+            "app_role.secret_id cannot be asked for: the cluster keeps it; give",
+        ),
+        ({"server": VAULT, "app_role": LOGIN, "ca": "none.pem"}, {}, "ca "),
+    ],
+)
+def test_an_issuer_in_vault_can_be_asked(
+    issuer: Mapping[str, Any], settings: Mapping[str, Any], problem: str
+) -> None:
+    issuers = {"one": {"vault": issuer}}
+    (found,) = CertManager().validate_site(
+        make_site({"cert_manager": {"issuers": issuers}, **settings})
+    )
+    assert found.startswith(f"cert_manager.issuers.one.vault.{problem}")
+
+
+def test_the_sites_own_vault_is_set_up_for_its_issuer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVISION_CACHE", str(tmp_path))
+    settings: dict[str, Any] = {"vault": {}, "cert_manager": {"issuers": {"inner": {"vault": {}}}}}
+    wanted = configuration(make_site(settings))
+    role = "cert-manager-inner"
+    assert wanted["secrets"]["pki"] == {"type": "pki"}
+    assert wanted["secrets"]["secret"]["type"] == "kv", "what Vault itself wants is there too"
+    assert wanted["authorities"] == {"pki": {"common_name": "unit pki"}}
+    assert 'path "pki/sign/inner"' in wanted["policies"][role]
+    assert wanted["paths"]["pki/roles/inner"]["allow_any_name"]
+    assert wanted["paths"][f"auth/approle/role/{role}"]["token_policies"] == [role]
+    assert wanted["paths"][f"auth/approle/role/{role}/role-id"] == {"role_id": role}
+    assert wanted["secret_ids"] == {role: {}}
+
+    found = objects_of(tmp_path, settings)
+    spec = found["ClusterIssuer", "inner"]["spec"]["vault"]
+    assert spec["server"] == "https://192.0.2.1:8200"
+    assert spec["path"] == "pki/sign/inner"
+    assert spec["auth"]["appRole"]["roleId"] == role
+    held = found["Secret", "inner-vault"]["data"]
+    assert held == {
+        "secret-id": {"store": f"vault/{role}-secret-id"},
+        "ca.crt": {"store": "site-ca.crt"},
+    }
+    names = {spec.name for spec in VaultPhase().secrets(make_site(settings))}
+    assert held["secret-id"]["store"] in names
+
+
+def test_another_vault_is_logged_in_to_as_it_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVISION_CACHE", str(tmp_path))
+    issuers = {
+        "by-role": {"vault": {"server": VAULT, "role": "web", "app_role": LOGIN}},
+        "by-account": {"vault": {"server": VAULT, "mount": "a/b", "kubernetes": {"role": "k"}}},
+    }
+    found = objects_of(tmp_path, {"cert_manager": {"issuers": issuers}})
+    assert found["ClusterIssuer", "by-role"]["spec"]["vault"] == {
+        "server": VAULT,
+        "path": "pki/sign/web",
+        "auth": {
+            "appRole": {
+                "path": "approle",
+                "roleId": "r",
+                "secretRef": {"name": "by-role-vault", "key": "secret-id"},
+            }
+        },
+    }
+    assert found["Secret", "by-role-vault"]["data"] == {"secret-id": {"store": "outside"}}
+    assert found["ClusterIssuer", "by-account"]["spec"]["vault"]["path"] == "a/b/sign/by-account"
+    account = found["Secret", "by-account-vault"]
+    assert account["type"] == "kubernetes.io/service-account-token"
+    assert account["metadata"]["annotations"] == {
+        "kubernetes.io/service-account.name": "by-account-vault"
+    }
+    assert ("ServiceAccount", "by-account-vault") in found
 
 
 def test_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,10 +236,7 @@ def test_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "letsencrypt-dns": {"acme": {"email": "a@example.org", "dns": DNS}},
         "web": {"acme": {"http": {}}},
     }
-    context = make_context(site(**issuers), tmp_path)
-    found = {
-        (item["kind"], item["metadata"]["name"]): item for item in CertManager().objects(context)
-    }
+    found = objects_of(tmp_path, {"cert_manager": {"issuers": issuers}})
     assert found["Secret", "inside"]["data"] == {
         "tls.crt": {"store": "cert_manager/inside.crt"},
         "tls.key": {"store": "cert_manager/inside.key"},

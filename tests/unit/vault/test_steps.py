@@ -154,3 +154,18 @@ def test_a_sealed_member_is_unsealed_with_as_many_shares_as_it_needs() -> None:
     site.vault.seal()
     assert unseal(site.vault, site.vault.shares)
     assert not unseal(site.vault, site.vault.shares)
+
+
+def test_what_is_made_once_is_never_made_again() -> None:
+    site = Site()
+    site.up("a1")
+    more = {**WANTED, "authorities": {"pki": {"common_name": "one"}}, "secret_ids": {"role": {}}}
+    passwords = {**PASSWORDS, "role": "secret-id"}
+    sink = KeySink(site.store)
+    assert configure(site.vault, sink, more, passwords, OWN_USER) == [
+        "authority pki is missing, wanted present",
+        "secret id of role is missing, wanted present",
+    ]
+    assert site.vault.passwords["role"] == "secret-id"
+    more["authorities"] = {"pki": {"common_name": "two"}}
+    assert configure(site.vault, sink, more, passwords, OWN_USER) == []

@@ -25,6 +25,7 @@ from provision.vault.names import (
     SNAPSHOT_USER,
     UNSEAL_CREDENTIAL,
     password_of,
+    secret_id_of,
 )
 from provision.vault.pgp import public_key
 from provision.vault.steps import Sharing, configure, initialise, unseal, wait_until_serving
@@ -121,7 +122,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         if not self.api.member().serves:
             return False
         wanted = self.given["configuration"]
-        passwords = {name: self.store.read(password_of(name)).decode() for name in wanted["users"]}
+        places = {name: password_of(name) for name in wanted["users"]}
+        places |= {name: secret_id_of(name) for name in wanted.get("secret_ids", {})}
+        passwords = {name: self.store.read(place).decode() for name, place in places.items()}
         return bool(configure(self.api, self.sink, wanted, passwords, OWN_USER))
 
     def _finish(self) -> bool:
