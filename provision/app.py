@@ -209,7 +209,7 @@ class Application:
         """A namespace in the cluster to try something out in, gone at the end of the block."""
         from provision.adapters.proving import proving_ground
 
-        with proving_ground(self.cluster.connect(), self.context(), about) as ground:
+        with proving_ground(self.cluster.connect(), self.context(), about, self.secrets) as ground:
             yield ground
 
     @cached_property

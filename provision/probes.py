@@ -28,9 +28,9 @@ LOOK_UP = "nslookup {name} | sed -n 's/^Address: //p' | head -n 1"
 """A static busybox knows names by its nslookup alone."""
 
 
-def image(context: Context) -> str:
-    """The bundle's small image with a shell."""
-    return next(name for name in context.bundle.images if name.startswith(IMAGE))
+def image(context: Context, beginning: str = IMAGE) -> str:
+    """One of the bundle's images; the small one with a shell unless another is asked for."""
+    return next(name for name in context.bundle.images if name.startswith(beginning))
 
 
 def pod(
@@ -40,6 +40,8 @@ def pod(
     *,
     node: str | None = None,
     volumes: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str] | None = None,
+    image_of: str = IMAGE,
 ) -> dict[str, Any]:
     """A pod that runs a shell command.
 
@@ -49,8 +51,17 @@ def pod(
         The machine that it must run on.
     volumes
         Names of claims by the path at which each is mounted.
+    secrets
+        Names of Secrets by the path at which each is mounted.
+    image_of
+        How the name of its image begins.
     """
-    claims = {f"claim-{number}": item for number, item in enumerate((volumes or {}).items())}
+    mounts = [
+        (path, {"persistentVolumeClaim": {"claimName": name}})
+        for path, name in (volumes or {}).items()
+    ]
+    mounts += [(path, {"secret": {"secretName": name}}) for path, name in (secrets or {}).items()]
+    numbered = {f"mount-{number}": mount for number, mount in enumerate(mounts)}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -62,7 +73,7 @@ def pod(
             "containers": [
                 {
                     "name": "probe",
-                    "image": image(ground.site_context),
+                    "image": image(ground.site_context, image_of),
                     "command": ["sh", "-c", command],
                     "env": [
                         {
@@ -71,14 +82,11 @@ def pod(
                         }
                     ],
                     "volumeMounts": [
-                        {"name": claim, "mountPath": path} for claim, (path, _) in claims.items()
+                        {"name": mount, "mountPath": path} for mount, (path, _) in numbered.items()
                     ],
                 }
             ],
-            "volumes": [
-                {"name": claim, "persistentVolumeClaim": {"claimName": claimed}}
-                for claim, (_, claimed) in claims.items()
-            ],
+            "volumes": [{"name": mount, **source} for mount, (_, source) in numbered.items()],
         },
     }
 

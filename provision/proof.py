@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
@@ -17,6 +17,7 @@ from provision import proofs as proofs_package
 from provision.errors import ExitCode, OperatorError
 from provision.phase import Context, Manifest
 from provision.site import Site
+from provision.vault.api import VaultApi
 
 Object = Mapping[str, Any]
 
@@ -75,6 +76,18 @@ class Ground(Protocol):
         NotProvenError
             It still had something when the time was over; the error tells the last of it.
         """
+
+    def vault(self, urls: Iterable[str]) -> VaultApi:
+        """The active one of the site's Vault's members at ``urls``, logged in.
+
+        Raises
+        ------
+        VaultRefusalError
+            None is.
+        """
+
+    def authority(self) -> str:
+        """The certificate, in PEM, that the site's own servers are trusted by."""
 
     def run(self, pod: str, script: str) -> str:
         """What a shell script prints in a pod of ours.

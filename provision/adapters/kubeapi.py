@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -26,6 +27,7 @@ CONNECTIONS = 6
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 FIELD_MANAGER = "provision"
 """Who Kubernetes notes as the manager of the fields that we set."""
+_importing = Lock()
 
 
 @dataclass(frozen=True)
@@ -155,9 +157,11 @@ class KubernetesApi:
         UnreachableError
             The API or the machine's kubelet does not let it through, or it takes too long.
         """
-        from kubernetes.client import Configuration
-        from kubernetes.client.exceptions import ApiException
-        from kubernetes.stream.ws_client import websocket_call
+        # Two threads that begin with it at once would each see the other's half of the package.
+        with _importing:
+            from kubernetes.client import Configuration
+            from kubernetes.client.exceptions import ApiException
+            from kubernetes.stream.ws_client import websocket_call
 
         configuration = Configuration()
         configuration.ssl_ca_cert = str(self.credentials.ca)

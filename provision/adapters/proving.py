@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from secrets import token_hex
 from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import quote
@@ -14,10 +14,12 @@ from urllib.parse import quote
 import requests
 
 from provision.adapters.kubeapi import KubernetesApi, message
+from provision.adapters.kubernetes import Secrets
 from provision.errors import OperatorError, UnreachableError
 from provision.gates import INTERVAL
 from provision.phase import Context, Manifest
 from provision.proof import NotProvenError, Object
+from provision.vault.api import VaultApi
 
 FIELD_MANAGER = "provision-verify"
 LABEL = "provision/verify"
@@ -40,12 +42,17 @@ class ClusterGround:
         The site and its bundle.
     namespace
         Its name; nothing else may have it.
+    secrets
+        The site's secret store.
     """
 
-    def __init__(self, api: KubernetesApi, context: Context, namespace: str) -> None:
+    def __init__(
+        self, api: KubernetesApi, context: Context, namespace: str, secrets: Secrets
+    ) -> None:
         self.api = api
         self.site_context = context
         self.namespace = namespace
+        self.secrets = secrets
 
     def apply(self, *objects: Manifest) -> None:
         """Make objects; those without a namespace are made in ours."""
@@ -115,6 +122,23 @@ class ClusterGround:
                 raise NotProvenError(f"waited {seconds:.0f} s in vain for {what}", found=seen)
             time.sleep(INTERVAL)
 
+    def vault(self, urls: Iterable[str]) -> VaultApi:
+        """The active one of the site's Vault's members at ``urls``, logged in.
+
+        Raises
+        ------
+        VaultRefusalError
+            None is.
+        """
+        # Imported late: most proofs need no Vault.
+        from provision.adapters.vault import VaultReader
+
+        return VaultReader(self.secrets).active(urls)
+
+    def authority(self) -> str:
+        """The certificate, in PEM, that the site's own servers are trusted by."""
+        return self.secrets.read("site-ca.crt").decode()
+
     def run(self, pod: str, script: str) -> str:
         """What a shell script prints in a pod of ours; it may take 20 seconds.
 
@@ -156,9 +180,11 @@ class ClusterGround:
 
 
 @contextmanager
-def proving_ground(api: KubernetesApi, context: Context, about: str) -> Iterator[ClusterGround]:
+def proving_ground(
+    api: KubernetesApi, context: Context, about: str, secrets: Secrets
+) -> Iterator[ClusterGround]:
     """A namespace that is there within the block, and gone after it with all that is in it."""
-    ground = ClusterGround(api, context, f"provision-verify-{about}-{secrets.token_hex(3)}")
+    ground = ClusterGround(api, context, f"provision-verify-{about}-{token_hex(3)}", secrets)
     space: dict[str, Any] = {
         **NAMESPACE,
         "metadata": {"name": ground.namespace, "labels": {LABEL: about}},

@@ -6,9 +6,9 @@ taken from the environment or from ``~/.vault-token``: the site says it all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from hvac.exceptions import InvalidPath, VaultError
 from provision.errors import OperatorError, UnreachableError, VaultRefusalError
 from provision.gates import Condition, judged
 from provision.vault.api import Member, VaultApi
-from provision.vault.configuration import Configuration
+from provision.vault.configuration import Configuration, without_texts
 from provision.vault.keys import Keys, KeySink
 from provision.vault.names import OWN_USER, password_of
 
@@ -32,6 +32,7 @@ AUTHORITY = "site-ca.crt"
 AUTHORITY_KEY = {"key_type": "ec", "key_bits": 256}
 AUTHORITY_TTL = "87600h"
 """Of an authority that Vault makes for itself: as long as that of the site's own."""
+PLUGINS = "sys/plugins/catalog"
 
 
 class Vault:
@@ -127,6 +128,7 @@ class Vault:
         }
         listed["policies"] = dict(self._present(wanted.get("policies", {}), self._policy))
         listed["users"] = dict(self._present(wanted.get("users", {}), self._user))
+        listed["plugins"] = dict(self._present(wanted.get("plugins", {}), self._plugin))
         listed["authorities"] = dict(self._present(wanted.get("authorities", {}), self._issuers))
         listed["paths"] = dict(self._present(wanted.get("paths", {}), self._told))
         listed["secret_ids"] = dict(self._present(wanted.get("secret_ids", {}), self._secret_ids))
@@ -148,14 +150,48 @@ class Vault:
                 case "users":
                     body = {**value, **({"password": password} if password else {})}
                     self._client.write_data(f"auth/userpass/users/{name}", data=body)
+                case "plugins":
+                    self.write(f"{PLUGINS}/{name}", value)
+                    # One of another digest runs, or waits in vain, until it is loaded anew.
+                    plugin = {"plugin": name.rpartition("/")[2], "scope": "global"}
+                    self.write("sys/plugins/reload/backend", plugin)
                 case "authorities":
                     made = {**value, **AUTHORITY_KEY, "ttl": AUTHORITY_TTL}
                     self._client.write_data(f"{name}/root/generate/internal", data=made)
-                case "paths":
-                    self._client.write_data(name, data=value)
                 case "secret_ids":
                     path = f"auth/approle/role/{name}/custom-secret-id"
                     self._client.write_data(path, data={"secret_id": password})
+                case "paths":
+                    self.write(name, value)
+
+    def read(self, path: str) -> Mapping[str, Any] | None:
+        """What Vault tells at a path, or None where nothing is."""
+        with self._asking(), suppress(InvalidPath):
+            return _data(self._client.read(path))
+        return None
+
+    def names(self, path: str) -> Sequence[str]:
+        """Names of what is below a path."""
+        with self._asking(), suppress(InvalidPath):
+            return list(_data(self._client.list(path))["keys"])
+        return []
+
+    def write(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Write to a path; what Vault answers to it."""
+        with self._asking():
+            answer = self._client.write_data(path, data=body)
+            # Without content the answer is one of requests'.
+            return (answer.get("data") or {}) if isinstance(answer, Mapping) else {}
+
+    def delete(self, path: str) -> None:
+        """Delete what is at a path, if anything."""
+        with self._asking(), suppress(InvalidPath):
+            self._client.delete(path)
+
+    def disable_auth(self, name: str) -> None:
+        """Take an auth method out, with its roles and the tokens that it gave."""
+        with self._asking():
+            self._client.sys.disable_auth_method(name)
 
     def voters(self) -> Mapping[str, bool]:
         """Whether each member votes, by its machine's name."""
@@ -192,6 +228,9 @@ class Vault:
     def _user(self, name: str) -> Mapping[str, Any]:
         data: Mapping[str, Any] = self._client.auth.userpass.read_user(name)["data"]
         return data
+
+    def _plugin(self, name: str) -> Mapping[str, Any]:
+        return self._told(f"{PLUGINS}/{name}")
 
     def _told(self, path: str) -> Mapping[str, Any]:
         return _data(self._client.read(path))
@@ -264,7 +303,8 @@ class VaultReader:
         if active and not told["root_token"]:
             try:
                 api = self.log_in(apis[active[0]])
-                told["found"] = api.configuration(arguments["configuration"])
+                wanted = arguments["configuration"]
+                told["found"] = without_texts(api.configuration(wanted), wanted, self.secrets.read)
             except OperatorError as error:
                 told["error"] = error.found or error.what
         return told
@@ -272,6 +312,20 @@ class VaultReader:
     def keys_kind(self) -> str:
         """What is kept of the keys: ``none``, ``attempt``, ``usable`` or ``encrypted``."""
         return _kind(self.sink.read())
+
+    def active(self, urls: Iterable[str]) -> Vault:
+        """The active one of the members at ``urls``, with a token of this project's own user.
+
+        Raises
+        ------
+        VaultRefusalError
+            None is active, or this project's own user is refused.
+        """
+        for url in urls:
+            api = self.member(url)
+            if api.member().active:
+                return self.log_in(api)
+        raise VaultRefusalError("no member of Vault is active", fix="provision vault status")
 
     def log_in(self, api: Vault) -> Vault:
         """``api`` with a token of this project's own user, which ends by itself soon."""

@@ -22,12 +22,14 @@ from provision.vault.configuration import (
     SNAPSHOT_TEXT,
     Configuration,
     configuration_differences,
+    seconds,
 )
 from provision.vault.keys import KeySink, new_attempt
 from provision.vault.names import (
     ADMIN_POLICY,
     ADMIN_USER,
     AUDIT_LOG,
+    KUBERNETES_PLUGIN,
     MARKER,
     OWN_USER,
     SNAPSHOT_CREDENTIAL,
@@ -38,13 +40,10 @@ from provision.vault.names import (
     secret_id_of,
 )
 from provision.vault.pgp import public_key
+from provision.vault.roles import Duration, PolicyName, Role, RoleName
 
 SERVING_SECONDS = 180
 ANSWER_SECONDS = 60
-
-Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]*[smh]$")]
-"""A time as Vault writes it: ``87600h``."""
-PolicyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9/_.-]*$")]
 
 
 class SnapshotSettings(Model):
@@ -56,6 +55,13 @@ class SnapshotSettings(Model):
     """How many are kept on a machine."""
     copy_to: Annotated[str, Field(pattern=r"^/[^\s]*$")] | None = None
     """Folder, such as a mount of another machine's disk, that gets a copy of each."""
+
+
+class AppRole(Role):
+    """A way into Vault for a program: a role id, and secret ids that Vault makes on demand."""
+
+    secret_id_ttl: Duration | None = None
+    """How long a secret id is good for; without it, until it is destroyed."""
 
 
 class VaultSettings(Settings):
@@ -92,6 +98,8 @@ class VaultSettings(Settings):
     """From which level on it logs."""
     policies: dict[PolicyName, Path] = Field(default_factory=dict)
     """Policies by name: files in Vault's policy language, relative to the site file."""
+    approles: dict[RoleName, AppRole] = Field(default_factory=dict)
+    """Roles of the auth method ``approle`` by name."""
     snapshots: SnapshotSettings = SnapshotSettings()
     """Snapshots on the machines' own disks."""
 
@@ -257,6 +265,7 @@ class VaultPhase(AnsiblePhase):
             "vault_max_lease_ttl": settings.max_lease_ttl,
             "vault_default_lease_ttl": settings.default_lease_ttl,
             "vault_log_level": settings.log_level,
+            "vault_auth_plugin": KUBERNETES_PLUGIN in context.bundle.versions,
             "vault_configuration": configuration(site),
             "vault_snapshot_calendar": settings.snapshots.calendar,
             "vault_snapshot_keep": settings.snapshots.keep,
@@ -331,6 +340,14 @@ def _own_configuration(site: Site) -> Configuration:
                 "token_type": "batch",
                 "token_ttl": 900,
             },
+        },
+        "paths": {
+            f"auth/approle/role/{name}": {
+                **role.options(),
+                "bind_secret_id": True,
+                "secret_id_ttl": seconds(role.secret_id_ttl) if role.secret_id_ttl else 0,
+            }
+            for name, role in settings.approles.items()
         },
     }
 

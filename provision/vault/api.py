@@ -78,6 +78,21 @@ class VaultApi(Protocol):
     def configure(self, part: str, name: str, value: Any, *, password: str = "") -> None:
         """Make one thing of a configuration so; ``password`` is a new user's, or a secret id."""
 
+    def read(self, path: str) -> Mapping[str, Any] | None:
+        """What Vault tells at a path, or None where nothing is."""
+
+    def names(self, path: str) -> Sequence[str]:
+        """Names of what is below a path."""
+
+    def write(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Write to a path; what Vault answers to it."""
+
+    def delete(self, path: str) -> None:
+        """Delete what is at a path, if anything."""
+
+    def disable_auth(self, name: str) -> None:
+        """Take an auth method out, with its roles and the tokens that it gave."""
+
     def voters(self) -> Mapping[str, bool]:
         """Whether each member votes, by its machine's name."""
 

@@ -1,16 +1,20 @@
 """What Vault should hold besides secrets, as plain data, and how it differs from what it holds.
 
-A configuration is a mapping of parts: ``audit`` devices, ``secrets`` engines
-and ``auth`` methods by path, ``policies`` (their text) and ``users`` (their
-policies) by name, ``authorities`` by the path of their PKI engine, ``paths``,
-which is whatever else Vault tells at the very path where it is written, and
-``secret_ids`` by the role of ``approle`` that they are for. Only what it names
-is judged: what others keep in Vault is theirs.
+A configuration is a mapping of parts: external ``plugins`` by kind and name,
+``audit`` devices, ``secrets`` engines and ``auth`` methods by path,
+``policies`` (their text) and ``users`` (their policies) by name, ``authorities``
+by the path of their PKI engine, ``paths``, which is whatever else Vault tells at
+the very path where it is written, such as roles, and ``secret_ids`` by the role
+of ``approle`` that they are for. Only what it names is judged: what others keep
+in Vault is theirs.
+
+A value of ``paths`` may be a text of the site's secret store, named
+``{store: NAME}`` and filled in on the controller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 Configuration = Mapping[str, Mapping[str, Any]]
@@ -28,6 +32,7 @@ path "sys/storage/raft/snapshot" {
 """
 
 ORDER = (
+    "plugins",
     "auth",
     "secrets",
     "policies",
@@ -43,6 +48,7 @@ MADE_ONCE = ("authorities", "secret_ids")
 
 _WORDS = {
     "audit": "audit device",
+    "plugins": "plugin",
     "secrets": "secrets engine",
     "auth": "auth method",
     "policies": "policy",
@@ -51,6 +57,12 @@ _WORDS = {
     "paths": "path",
     "secret_ids": "secret id of",
 }
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def seconds(duration: str) -> int:
+    """A time such as ``87600h`` as Vault tells it."""
+    return int(duration[:-1]) * _SECONDS[duration[-1]]
 
 
 def configuration_differences(wanted: Configuration, found: Configuration) -> Iterator[str]:
@@ -69,12 +81,58 @@ def configuration_differences(wanted: Configuration, found: Configuration) -> It
                 yield from _option_differences(f"{word} {name}", value, has[name])
 
 
+def with_texts(configuration: Configuration, read: Callable[[str], bytes]) -> Configuration:
+    """The configuration with every text that it names; ``read`` is the secret store's."""
+    filled = {
+        name: {
+            key: _text(value, read) if _is_stored(value) else value
+            for key, value in options.items()
+        }
+        for name, options in configuration.get("paths", {}).items()
+    }
+    return {**configuration, **({"paths": filled} if filled else {})}
+
+
+def without_texts(
+    found: Configuration, wanted: Configuration, read: Callable[[str], bytes]
+) -> Configuration:
+    """What was found, with the name of each text where it is the one that is wanted."""
+    named = {
+        name: {
+            **options,
+            **{
+                key: value
+                for key, value in wanted["paths"][name].items()
+                if _is_stored(value) and str(options.get(key)).strip() == _text(value, read)
+            },
+        }
+        for name, options in found.get("paths", {}).items()
+    }
+    return {**found, "paths": named}
+
+
+def _is_stored(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"store"}
+
+
+def _text(value: Mapping[str, str], read: Callable[[str], bytes]) -> str:
+    return read(value["store"]).decode().strip()
+
+
 def _option_differences(
     title: str, wanted: Mapping[str, Any], found: Mapping[str, Any]
 ) -> Iterator[str]:
     for key, value in wanted.items():
         has = found.get(key)
-        if isinstance(value, Mapping):
+        if _is_stored(value):
+            if has != value:
+                yield f"{title} has another {key}, wanted {value['store']}"
+        elif isinstance(value, Mapping):
             yield from _option_differences(title, value, has or {})
-        elif has != value:
+        elif _in_order(has) != _in_order(value):
             yield f"{title} has {key} {has}, wanted {value}"
+
+
+def _in_order(value: Any) -> Any:
+    """Vault keeps lists of names as sets."""
+    return sorted(value) if isinstance(value, list) else value

@@ -24,6 +24,9 @@ UNSEAL_CREDENTIAL = "/etc/provision/vault/unseal.cred"
 SNAPSHOT_CREDENTIAL = "/etc/provision/vault/snapshot.cred"
 """What the machine's snapshots are taken with, encrypted to the machine by systemd-creds."""
 
+KUBERNETES_PLUGIN = "vault-plugin-auth-kubernetes"
+"""The bundle's Kubernetes auth method, where its Vault has none built in."""
+
 
 def secret_id_of(role: str) -> str:
     """Name of the site's secret with the secret id of a role of ``approle``."""

@@ -10,11 +10,7 @@ from provision.errors import OperatorError, VaultRefusalError
 from provision.gates import Gates
 from provision.phase import GateSpec
 from provision.vault.api import Member, VaultApi
-from provision.vault.configuration import (
-    ORDER,
-    Configuration,
-    configuration_differences,
-)
+from provision.vault.configuration import ORDER, Configuration, configuration_differences
 from provision.vault.keys import Keys, KeySink
 
 UNSEAL_SECONDS = 120
@@ -207,6 +203,19 @@ def configure(
         sink.keep(keys.without_root_token())
         done.append("root token is revoked")
     return done
+
+
+def withdraw(api: VaultApi, configuration: Configuration) -> list[str]:
+    """Take the auth methods of a configuration out of Vault, with all that is in them.
+
+    Returns
+    -------
+    What was done, a phrase each.
+    """
+    found = api.configuration({"auth": configuration.get("auth", {})})
+    for name in found["auth"]:
+        api.disable_auth(name)
+    return [f"auth method {name} is taken out" for name in found["auth"]]
 
 
 def _state(member: Member) -> str:

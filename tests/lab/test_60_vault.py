@@ -78,6 +78,49 @@ def test_a_policy_that_was_edited_by_hand(lab: Lab) -> None:
     lab.provision("plan", "--only", "vault")
 
 
+def test_roles_that_were_edited_by_hand(lab: Lab, tmp_path: Path) -> None:
+    pods = {"service_accounts": ["reader"], "namespaces": ["nights"], "policies": ["default"]}
+
+    def with_roles(site: dict[str, Any]) -> None:
+        site["vault"]["approles"] = {"lab": {"policies": ["default"]}}
+        site["vault_kubernetes"] = {"roles": {"lab": pods}}
+
+    changed = lab.changed(tmp_path, with_roles)
+    only = ("--only", "vault", "--only", "vault_kubernetes")
+    changed.provision("up", "--no-verify", *only)
+    admin = _admin(lab)
+    admin.write_data("auth/approle/role/lab", data={"token_policies": [POLICY]})
+    admin.write_data("auth/kubernetes/role/lab", data={"token_policies": [POLICY]})
+    lab.kubectl("delete", "clusterrolebinding", "provision:vault-clients")
+    printed = changed.provision("plan", *only, expect=2)
+    edited = f"has token_policies ['{POLICY}'], wanted ['default']"
+    assert f"path auth/approle/role/lab {edited}" in printed
+    assert f"path auth/kubernetes/role/lab {edited}" in printed
+    assert "object ClusterRoleBinding provision:vault-clients is missing" in printed
+    changed.provision("up", "--no-verify", *only)
+    assert admin.read("auth/approle/role/lab")["data"]["token_policies"] == ["default"]
+    assert admin.read("auth/kubernetes/role/lab")["data"]["token_policies"] == ["default"]
+    assert changed.provision("plan", *only).count("nothing to do") == 2
+
+
+def test_a_pod_reads_a_secret_and_nothing_of_it_stays(lab: Lab) -> None:
+    proofs = ("secret by approle", "secret by account")
+    told = json.loads(
+        lab.provision("verify", "--json", *(word for name in proofs for word in ("--only", name)))
+    )
+    assert [proof["proven"] for proof in told["proofs"]] == [True, True]
+    admin = _admin(lab)
+    for path in (
+        "secret/metadata",
+        "auth/approle/role",
+        "auth/kubernetes/role",
+        "sys/policies/acl",
+    ):
+        listed = (admin.list(path) or {"data": {"keys": []}})["data"]["keys"]
+        assert not [name for name in listed if name.startswith("provision-verify")], path
+    assert "provision-verify" not in lab.kubectl("get", "clusterrolebindings,namespaces")
+
+
 def test_a_sealed_vault_says_what_to_run_and_stops_nothing(lab: Lab, tmp_path: Path) -> None:
     manual = _with_settings(lab, tmp_path, unseal="manual")
     manual.provision("up", "--no-verify", "--only", "vault")

@@ -68,6 +68,7 @@ class FakeVault:
         self.tokens: set[str] = set()
         self.passwords: dict[str, str] = {}
         self.held: dict[str, dict[str, Any]] = {}
+        self.written: dict[str, Mapping[str, Any]] = {}
 
     def member(self) -> Member:
         made = bool(self.shares)
@@ -137,6 +138,28 @@ class FakeVault:
         if password:
             self.passwords[name] = password
         self.deaths.pass_by()
+
+    def read(self, path: str) -> Mapping[str, Any] | None:
+        self._require_token()
+        return self.written.get(path)
+
+    def names(self, path: str) -> Sequence[str]:
+        self._require_token()
+        below = [item.removeprefix(f"{path}/") for item in self.written if item.startswith(path)]
+        return sorted(below)
+
+    def write(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._require_token()
+        self.written[path] = body
+        return {}
+
+    def delete(self, path: str) -> None:
+        self._require_token()
+        self.written.pop(path, None)
+
+    def disable_auth(self, name: str) -> None:
+        self._require_token()
+        del self.held["auth"][name]
 
     def voters(self) -> Mapping[str, bool]:
         return {"n1": True}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from provision.pki import new_authority, new_certificate, new_key
 from provision.proof import NotProvenError, Object
 from provision.proofs.certificates import CertificateProof
 from provision.secretspec import Authority, Certificate
+from provision.vault.api import VaultApi
 from tests.support.cases import make_context, make_site
 
 READY = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
@@ -58,6 +59,12 @@ class Issuing:
         raise NotImplementedError
 
     def run(self, pod: str, script: str) -> str:
+        raise NotImplementedError
+
+    def vault(self, urls: Iterable[str]) -> VaultApi:
+        raise NotImplementedError
+
+    def authority(self) -> str:
         raise NotImplementedError
 
 

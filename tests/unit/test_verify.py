@@ -13,6 +13,7 @@ from provision.adapters.kubeapi import Credentials, KubernetesApi
 from provision.adapters.proving import LABEL, proving_ground, sweep
 from provision.phase import Context
 from provision.proof import NotProvenError, discover_proofs
+from provision.secrets import SecretStore
 from provision.verbs.verify import Verdict, Verification, render
 from tests.support.fakes import FakeSite, make_site
 from tests.support.kubeserver import FakeCluster, serving, write_kubeconfig
@@ -37,14 +38,19 @@ def api(cluster: FakeCluster, tmp_path: Path) -> KubernetesApi:
     return KubernetesApi(Credentials.of(tmp_path))
 
 
+@pytest.fixture
+def store(tmp_path: Path) -> SecretStore:
+    return SecretStore(tmp_path / "secrets")
+
+
 def spaces(cluster: FakeCluster) -> list[str]:
     return [name for name in cluster.objects if name.startswith("/api/v1/namespaces/")]
 
 
 def test_the_ground_is_gone_with_all_that_was_on_it(
-    api: KubernetesApi, cluster: FakeCluster, context: Context
+    api: KubernetesApi, cluster: FakeCluster, context: Context, store: SecretStore
 ) -> None:
-    with proving_ground(api, context, "names") as ground:
+    with proving_ground(api, context, "names", store) as ground:
         ground.apply(THING)
         assert ground.get(THING)["data"] == {"a": "1"}
         assert len(spaces(cluster)) == 2
@@ -55,23 +61,23 @@ def test_the_ground_is_gone_with_all_that_was_on_it(
 
 
 def test_the_ground_is_gone_after_a_failure_too(
-    api: KubernetesApi, cluster: FakeCluster, context: Context
+    api: KubernetesApi, cluster: FakeCluster, context: Context, store: SecretStore
 ) -> None:
     unknown = {**THING, "kind": "Unheard"}
     with (
         pytest.raises(NotProvenError, match="the cluster knows no v1 Unheard"),
-        proving_ground(api, context, "names") as ground,
+        proving_ground(api, context, "names", store) as ground,
     ):
         ground.apply(THING, unknown)
     assert spaces(cluster) == []
 
 
 def test_what_does_not_become_true_is_told_with_the_last_thing_seen(
-    api: KubernetesApi, context: Context
+    api: KubernetesApi, context: Context, store: SecretStore
 ) -> None:
     with (
         pytest.raises(NotProvenError) as caught,
-        proving_ground(api, context, "names") as ground,
+        proving_ground(api, context, "names", store) as ground,
     ):
         ground.until("the sun to rise", lambda: "it is dark", 0)
     assert caught.value.what == "waited 0 s in vain for the sun to rise"

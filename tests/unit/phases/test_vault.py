@@ -50,6 +50,12 @@ def problems(folder: Path, **settings: Any) -> str:
         ({"shares": 3, "threshold": 1}, "threshold 1 lets any one share unseal"),
         ({"policies": {"mine": "absent.hcl"}}, "absent.hcl is no file that can be read"),
         ({"max_lease_ttl": "10 years"}, "max_lease_ttl"),
+        ({"approles": {"a": {"policies": []}}}, "approles.a.policies"),
+        ({"approles": {"A": {"policies": ["p"]}}}, "approles"),
+        (
+            {"approles": {"a": {"policies": ["p"], "ttl": "2h", "max_ttl": "1h"}}},
+            "ttl 2h must not be above max_ttl 1h",
+        ),
         ({"pgp_keys": ["absent.asc"], "unseal": "manual"}, "absent.asc cannot be read"),
         ({"pgp_keys": ["site.yaml"], "unseal": "manual"}, "site.yaml is no public PGP key"),
         ({"pgp_keys": ["site.yaml"]}, "pgp_keys let no machine read the shares"),

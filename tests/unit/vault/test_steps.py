@@ -9,7 +9,7 @@ import pytest
 from provision.errors import SecretsError, VaultRefusalError
 from provision.vault.keys import Keys, KeySink
 from provision.vault.names import OWN_USER
-from provision.vault.steps import Sharing, configure, initialise, unseal
+from provision.vault.steps import Sharing, configure, initialise, unseal, withdraw
 from tests.support.vault import ROOT, Deaths, FakeStore, FakeVault, Killed
 
 SHARING = Sharing(5, 3)
@@ -169,3 +169,18 @@ def test_what_is_made_once_is_never_made_again() -> None:
     assert site.vault.passwords["role"] == "secret-id"
     more["authorities"] = {"pki": {"common_name": "two"}}
     assert configure(site.vault, sink, more, passwords, OWN_USER) == []
+
+
+def test_auth_methods_are_taken_out_and_nothing_else() -> None:
+    site = Site()
+    site.up("a1")
+    site.vault.login(OWN_USER, PASSWORDS[OWN_USER])
+    site.vault.configure("auth", "kubernetes", {"type": "kubernetes"})
+    gone: dict[str, dict[str, Any]] = {
+        "auth": {"kubernetes": {}, "absent": {}},
+        "policies": {"provision-admin": ""},
+    }
+    assert withdraw(site.vault, gone) == ["auth method kubernetes is taken out"]
+    assert withdraw(site.vault, gone) == []
+    assert set(site.vault.held["auth"]) == {"userpass"}
+    assert "provision-admin" in site.vault.held["policies"]

@@ -16,8 +16,9 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from provision.adapters.vault import Vault, vault_at
-from provision.errors import OperatorError
+from provision.errors import OperatorError, VaultRefusalError
 from provision.secrets import SecretStore
+from provision.vault.configuration import with_texts
 from provision.vault.keys import KeySink, new_attempt
 from provision.vault.names import (
     OWN_USER,
@@ -28,7 +29,14 @@ from provision.vault.names import (
     secret_id_of,
 )
 from provision.vault.pgp import public_key
-from provision.vault.steps import Sharing, configure, initialise, unseal, wait_until_serving
+from provision.vault.steps import (
+    Sharing,
+    configure,
+    initialise,
+    unseal,
+    wait_until_serving,
+    withdraw,
+)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published without types
@@ -57,6 +65,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
             "encrypt": self._encrypt,
             "configure": self._configure,
             "finish": self._finish,
+            "withdraw": self._withdraw,
         }
         try:
             # What a check would find has not been started yet on a virgin machine.
@@ -119,13 +128,30 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         return changed
 
     def _configure(self) -> bool:
-        if not self.api.member().serves:
+        api = self._serving()
+        if api is None:
             return False
-        wanted = self.given["configuration"]
-        places = {name: password_of(name) for name in wanted["users"]}
+        wanted = with_texts(self.given["configuration"], self.store.read)
+        places = {name: password_of(name) for name in (OWN_USER, *wanted.get("users", {}))}
         places |= {name: secret_id_of(name) for name in wanted.get("secret_ids", {})}
         passwords = {name: self.store.read(place).decode() for name, place in places.items()}
-        return bool(configure(self.api, self.sink, wanted, passwords, OWN_USER))
+        return bool(configure(api, self.sink, wanted, passwords, OWN_USER))
+
+    def _withdraw(self) -> bool:
+        api = self._serving()
+        if api is None:
+            raise VaultRefusalError(
+                "Vault serves nobody, and what it holds of this component stays there",
+                fix="provision vault status",
+            )
+        api.login(OWN_USER, self.store.read(password_of(OWN_USER)).decode())
+        return bool(withdraw(api, self.given["configuration"]))
+
+    def _serving(self) -> Vault | None:
+        """A member that serves, the active one where there is one."""
+        members = [vault_at(url, self.store.path) for url in self.given["members"].values()]
+        serving = {api: member for api in members if (member := api.member()).serves}
+        return max(serving, key=lambda api: serving[api].active, default=None)
 
     def _finish(self) -> bool:
         keys = self.sink.read()

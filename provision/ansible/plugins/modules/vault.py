@@ -24,8 +24,9 @@ options:
       - V(initialise) initialises it and keeps its keys. V(unseal) unseals it.
       - V(encrypt) encrypts to the machine what it needs by itself. V(configure) makes Vault hold
         what is wanted. V(finish) takes the marker away.
+      - V(withdraw) takes the auth methods of a configuration out of Vault.
     type: str
-    choices: [begin, ready, initialise, unseal, encrypt, configure, finish]
+    choices: [begin, ready, initialise, unseal, encrypt, configure, finish, withdraw]
     required: true
   members:
     description: Address of every member by machine.
