@@ -5,22 +5,22 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any
 
 from cryptography import x509
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from provision import manifests
 from provision.clusterphase import ClusterPhase
-from provision.dns.zones import DNS_NAME
 from provision.explain import DNS_LABEL
+from provision.issuers import Acme, Issuer, Rfc2136, Server, SiteCa, VaultPki
 from provision.merge import deep_merge
 from provision.objectsecrets import referred, stored
 from provision.phase import Context, Manifest
 from provision.phases.dns import update_access, update_key_problem
 from provision.phases.vault import VaultSettings, vault_url
 from provision.secretspec import Authority, SecretSpec
-from provision.site import Model, SecretRef, Settings, Site
+from provision.site import SecretRef, Settings, Site
 from provision.vault.configuration import Configuration
 from provision.vault.names import secret_id_of
 
@@ -32,164 +32,6 @@ path "{path}" {{
   capabilities = ["create", "update"]
 }}
 """
-MOUNT = r"^[A-Za-z0-9][A-Za-z0-9_./-]*[A-Za-z0-9]$"
-SERVER = r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?$"
-"""``HOST`` or ``HOST:PORT``, an IPv6 address in brackets."""
-Server = Annotated[str, Field(pattern=SERVER)]
-
-
-class SiteCa(Model):
-    """An authority of the site's own, made and kept with its other secrets."""
-
-    common_name: Annotated[str, Field(max_length=64)] = ""
-    """Its name in certificates; without it, the site's name."""
-
-
-class Rfc2136(Model):
-    """A name server that takes signed dynamic updates: the site's own, or another."""
-
-    update_key: str | None = None
-    """One of ``dns.update_keys``, where this site serves the zone itself: server, algorithm and
-    key follow from it."""
-    server: Server | None = None
-    """``HOST`` or ``HOST:PORT`` of another server of the zone."""
-    key_name: Annotated[str, Field(min_length=1)] | None = None
-    """Name of that server's TSIG key."""
-    algorithm: Literal["HMACSHA256", "HMACSHA512", "HMACSHA1", "HMACMD5"] = "HMACSHA256"
-    """Algorithm of that TSIG key."""
-    key: SecretRef | None = None
-    """That TSIG key in base64, as name servers write it."""
-
-    @model_validator(mode="after")
-    def _one_server(self) -> Self:
-        others = {"server", "key_name", "algorithm", "key"} & self.model_fields_set
-        if self.update_key is not None and others:
-            raise ValueError(
-                f"is the site's own server by update_key, which leaves nothing to {min(others)}"
-            )
-        if self.update_key is None and not others >= {"server", "key_name", "key"}:
-            raise ValueError(
-                "must name a server: give update_key, one of dns.update_keys of this site;"
-                " or another's server, key_name and key"
-            )
-        return self
-
-
-class Http01(Model):
-    """Challenges answered over HTTP through the cluster's ingress."""
-
-    ingress_class: Annotated[str, Field(pattern=DNS_LABEL)] = "nginx"
-    """Ingress class that serves the challenges."""
-
-
-class Acme(Model):
-    """An ACME directory, such as Let's Encrypt's."""
-
-    directory: Annotated[str, Field(pattern=r"^https://[^\s]+$")] = (
-        "https://acme-v02.api.letsencrypt.org/directory"
-    )
-    """URL of the directory."""
-    email: str = ""
-    """Whom the directory writes to about certificates that end."""
-    ca: Path | None = None
-    """PEM file of the authority that signs the directory's own certificate, relative to the site
-    file; without it those that Debian trusts."""
-    verify_name: Annotated[str, Field(pattern=DNS_NAME, max_length=253)] | None = None
-    """Name that ``provision verify`` asks a certificate for. Without it, it only looks whether
-    the directory knows the site's account, since a directory limits what it issues."""
-    root: Path | None = None
-    """PEM file of the authority at the end of the chain that a certificate for ``verify_name``
-    must have, relative to the site file."""
-    dns: Rfc2136 | None = None
-    """Prove control of names by records in their zone (dns-01)."""
-    http: Http01 | None = None
-    """Prove control of names by their web server (http-01)."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if (self.dns is None) == (self.http is None):
-            raise ValueError("must prove control of names in one way: give dns, or http")
-        if (self.verify_name is None) != (self.root is None):
-            raise ValueError(
-                "is proven by verify_name and root together: a name, and the authority that a"
-                " certificate for it must end at; give both, or none"
-            )
-        return self
-
-
-class VaultAppRole(Model):
-    """A role of Vault's AppRole method."""
-
-    mount: Annotated[str, Field(pattern=MOUNT)] = "approle"
-    """Path of the method."""
-    role_id: Annotated[str, Field(min_length=1)]
-    """The role's id, which is no secret."""
-    secret_id: SecretRef
-    """The secret that goes with it."""
-
-
-class VaultKubernetes(Model):
-    """A role of Vault's Kubernetes method, for a service account of cert-manager's namespace."""
-
-    mount: Annotated[str, Field(pattern=MOUNT)] = "kubernetes"
-    """Path of the method."""
-    role: Annotated[str, Field(min_length=1)]
-    """The role's name; it must take the service account ``ISSUER-vault`` of ``cert-manager``."""
-
-
-class VaultPki(Model):
-    """Vault's PKI engine: the site's own Vault, which is set up for it, or another."""
-
-    mount: Annotated[str, Field(pattern=MOUNT)] = "pki"
-    """Path of the engine; issuers of the site's own Vault with the same one have one authority."""
-    role: Annotated[str, Field(pattern=DNS_LABEL)] | None = None
-    """The engine's role that certificates are signed by; without it, the issuer's name."""
-    common_name: Annotated[str, Field(max_length=64)] = ""
-    """Name of the authority that the site's own Vault makes; without it, the site's and the
-    mount's."""
-    domains: tuple[Annotated[str, Field(pattern=DNS_NAME, max_length=253)], ...] = ()
-    """Domains in which the site's own Vault signs names; all without any."""
-    server: Annotated[str, Field(pattern=r"^https://[^/\s]+$")] | None = None
-    """Another Vault, as ``https://HOST:PORT``."""
-    ca: Path | None = None
-    """PEM file of the authority that signs that Vault's own certificate, relative to the site
-    file; without it those that Debian trusts."""
-    app_role: VaultAppRole | None = None
-    """Log in there by AppRole."""
-    kubernetes: VaultKubernetes | None = None
-    """Log in there by a service account of this cluster."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        others = {"ca", "app_role", "kubernetes"} & self.model_fields_set
-        if self.server is None and others:
-            raise ValueError(
-                f"is the site's own Vault, which leaves nothing to {min(others)}; for another,"
-                " give server"
-            )
-        if self.server is not None and (self.app_role is None) == (self.kubernetes is None):
-            raise ValueError("must log in at server in one way: give app_role, or kubernetes")
-        own = {"common_name", "domains"} & self.model_fields_set
-        if self.server is not None and own:
-            raise ValueError(f"is another's Vault by server, where {min(own)} is not set from here")
-        return self
-
-
-class Issuer(Model):
-    """Who signs certificates."""
-
-    ca: SiteCa | None = None
-    """An authority of the site's own."""
-    acme: Acme | None = None
-    """An ACME directory."""
-    vault: VaultPki | None = None
-    """An authority in Vault."""
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if sum(kind is not None for kind in (self.ca, self.acme, self.vault)) != 1:
-            raise ValueError("must be of one kind: give ca, acme, or vault")
-        return self
 
 
 class CertManagerSettings(Settings):
@@ -227,6 +69,9 @@ class CertManager(ClusterPhase):
             key = f"cert_manager.issuers.{name}.acme"
             if issuer.acme.dns is not None:
                 yield from _dns_problems(f"{key}.dns", issuer.acme.dns, site)
+            if issuer.acme.provider is not None:
+                for field, reference in issuer.acme.provider.secrets.items():
+                    yield from _prompt_problems(f"{key}.provider.secrets.{field}", reference)
             for field in ("ca", "root"):
                 path = getattr(issuer.acme, field)
                 if path is not None:
@@ -345,11 +190,8 @@ def _vault_problems(key: str, pki: VaultPki, site: Site) -> Iterator[str]:
         yield f"{key}.server is missing, and this site has no Vault of its own"
     if pki.server is None and pki.mount in OWN_MOUNTS:
         yield f"{key}.mount {pki.mount} is where Vault keeps something else; give another"
-    if pki.app_role is not None and pki.app_role.secret_id.prompt:
-        yield (
-            f"{key}.app_role.secret_id cannot be asked for: the cluster keeps it; give"
-            " {file: PATH} or {store: NAME}"
-        )
+    if pki.app_role is not None:
+        yield from _prompt_problems(f"{key}.app_role.secret_id", pki.app_role.secret_id)
     if pki.ca is not None:
         yield from _ca_problems(f"{key}.ca", site.resolve(pki.ca))
 
@@ -359,9 +201,14 @@ def _dns_problems(key: str, dns: Rfc2136, site: Site) -> Iterator[str]:
         problem = update_key_problem(site, dns.update_key, "TXT")
         if problem:
             yield f"{key}.update_key {problem}"
-    if dns.key is not None and dns.key.prompt:
+    if dns.key is not None:
+        yield from _prompt_problems(f"{key}.key", dns.key)
+
+
+def _prompt_problems(key: str, reference: SecretRef) -> Iterator[str]:
+    if reference.prompt:
         yield (
-            f"{key}.key cannot be asked for: the cluster keeps it; give {{file: PATH}}"
+            f"{key} cannot be asked for: the cluster keeps it; give {{file: PATH}}"
             " or {store: NAME}"
         )
 
@@ -387,6 +234,10 @@ def _issuer(name: str, issuer: Issuer, site: Site) -> Iterator[Manifest]:
     if issuer.acme is not None:
         if issuer.acme.dns is not None:
             yield _secret(_tsig(name), {"key": _updates(issuer.acme.dns, site)[1]}, "Opaque")
+        if issuer.acme.provider is not None and issuer.acme.provider.secrets:
+            references = issuer.acme.provider.secrets.items()
+            data = {field: referred(reference, site) for field, reference in references}
+            yield _secret(_provider(name), data, "Opaque")
         yield _cluster_issuer(name, {"acme": _acme(name, issuer.acme, site)})
     if issuer.vault is not None:
         yield from _vault(name, issuer.vault, site)
@@ -453,6 +304,10 @@ def _tsig(issuer: str) -> str:
     return f"{issuer}-tsig"
 
 
+def _provider(issuer: str) -> str:
+    return f"{issuer}-provider"
+
+
 def _updates(dns: Rfc2136, site: Site) -> tuple[dict[str, Any], dict[str, str]]:
     """Who takes changes, as cert-manager has it, and where the key is."""
     if dns.key is not None:
@@ -478,6 +333,11 @@ def _acme(name: str, acme: Acme, site: Site) -> dict[str, Any]:
         solver["dns01"] = {
             "rfc2136": {**where, "tsigSecretSecretRef": {"name": _tsig(name), "key": "key"}}
         }
+    if acme.provider is not None:
+        secrets = {
+            field: {"name": _provider(name), "key": field} for field in acme.provider.secrets
+        }
+        solver["dns01"] = {acme.provider.solver: {**acme.provider.settings, **secrets}}
     if acme.http is not None:
         solver["http01"] = {"ingress": {"class": acme.http.ingress_class}}
     given: dict[str, Any] = {

@@ -11,7 +11,8 @@ from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from provision.conditions import is_true
-from provision.phases.cert_manager import NAMESPACE, CertManagerSettings, Issuer, VaultPki
+from provision.issuers import Issuer, VaultPki
+from provision.phases.cert_manager import NAMESPACE, CertManagerSettings
 from provision.phases.vault import vault_url
 from provision.proof import NotProvenError, Proof
 

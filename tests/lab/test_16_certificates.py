@@ -24,6 +24,8 @@ from tests.lab.waiting import wait_until
 pytestmark = pytest.mark.services
 
 BY_DNS, BY_HTTP, BY_VAULT = "letsencrypt-dns", "letsencrypt-http", "inner"
+BY_PROVIDER = "at-a-provider"
+ISSUERS = ("site-ca", BY_DNS, BY_HTTP, BY_VAULT, BY_PROVIDER)
 ROLE = "cert-manager-inner"
 
 
@@ -68,6 +70,12 @@ def certificates(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     gateway = str(ip_network(data["network"]["machines"])[1])
     url = _pebble("start", str(folder), gateway, f"{dns}:53")
 
+    token = folder / "token"
+    token.touch(0o600)
+    token.write_text("of-nobody")
+    secrets = {"apiTokenSecretRef": {"file": str(token)}}
+    provider = {"solver": "cloudflare", "secrets": secrets}
+
     def with_issuers(site: dict[str, Any]) -> None:
         acme = {"directory": url, "ca": str(folder / "ca.pem")}
         proven = {"verify_name": f"proven.{made.zone}", "root": str(folder / "root.pem")}
@@ -77,6 +85,7 @@ def certificates(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             BY_DNS: {"acme": {**acme, **proven, "dns": {"update_key": "acme"}}},
             BY_HTTP: {"acme": {**acme, "http": {}}},
             BY_VAULT: {"vault": {}},
+            BY_PROVIDER: {"acme": {**acme, "provider": provider}},
         }
 
     try:
@@ -85,8 +94,9 @@ def certificates(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         lab.kubectl("create", "namespace", NAMESPACE)
         yield Certificates(changed, folder, made.zone, made.served, made.solving)
         lab.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
-        lab.kubectl("delete", "clusterissuer", BY_DNS, BY_HTTP, BY_VAULT)
-        kept = [f"{BY_DNS}-tsig", f"{BY_DNS}-account", f"{BY_HTTP}-account", f"{BY_VAULT}-vault"]
+        lab.kubectl("delete", "clusterissuer", *ISSUERS[1:])
+        kept = [f"{name}-account" for name in (BY_DNS, BY_HTTP, BY_PROVIDER)]
+        kept += [f"{BY_DNS}-tsig", f"{BY_VAULT}-vault", f"{BY_PROVIDER}-provider"]
         lab.kubectl("-n", "cert-manager", "delete", "secret", *kept)
         lab.provision("up", "--no-verify")
     finally:
@@ -106,7 +116,7 @@ def test_every_issuer_is_proven(certificates: Certificates, report: Callable[[st
     for verdict in found["proofs"]:
         report(f"verify: {verdict['proof']}: {verdict['seconds']} s, {verdict['detail']}")
     assert {verdict["proof"]: verdict["proven"] for verdict in found["proofs"]} == {
-        f"certificate {name}": True for name in ("site-ca", BY_DNS, BY_HTTP, BY_VAULT)
+        f"certificate {name}": True for name in ISSUERS
     }
     details = {verdict["proof"]: verdict["detail"] for verdict in found["proofs"]}
     assert details[f"certificate {BY_DNS}"] == "issued and valid, for 0 days"
@@ -179,14 +189,15 @@ def test_what_vault_holds_for_it_is_kept(certificates: Certificates) -> None:
     vault.auth.userpass.login("admin", password)
     authority = vault.secrets.pki.read_ca_certificate()
     vault.sys.create_or_update_acl_policy(ROLE, 'path "pki/*" { capabilities = ["sudo"] }')
-    vault.write_data(f"pki/roles/{BY_VAULT}", data={"allow_any_name": False})
+    signing = f"pki/roles/{BY_VAULT}"
+    vault.write_data(signing, data={**vault.read(signing)["data"], "allow_any_name": False})
     vault.delete(f"auth/approle/role/{ROLE}")
     planned = json.loads(lab.provision("plan", "--json", expect=2))["phases"]
     assert {name for name, item in planned.items() if item["decision"] == "run"} == {"vault"}
     reasons = {why for whys in planned["vault"]["reasons"].values() for why in whys}
     assert reasons == {
         f"policy {ROLE} is changed, wanted as the site says",
-        f"path pki/roles/{BY_VAULT} has allow_any_name False, wanted True",
+        f"path {signing} has allow_any_name False, wanted True",
         f"path auth/approle/role/{ROLE} is missing, wanted present",
         f"path auth/approle/role/{ROLE}/role-id is missing, wanted present",
         f"secret id of {ROLE} is missing, wanted present",

@@ -42,8 +42,8 @@ def test_without_settings_there_is_the_sites_own_authority() -> None:
     [
         ({}, "must be of one kind"),
         ({"ca": {}, "acme": {"http": {}}}, "must be of one kind"),
-        ({"acme": {}}, "in one way: give dns, or http"),
-        ({"acme": {"http": {}, "dns": DNS}}, "in one way: give dns, or http"),
+        ({"acme": {}}, "in one way: give dns, provider, or http"),
+        ({"acme": {"http": {}, "dns": DNS}}, "in one way: give dns, provider, or http"),
         ({"acme": {"http": {}, "directory": "http://ca.example"}}, "pattern"),
         ({"acme": {"dns": {**DNS, "algorithm": "MD5"}}}, "Input should be"),
         ({"acme": {"cloudflare": {}}}, "Extra inputs are not permitted"),
@@ -59,6 +59,15 @@ def test_without_settings_there_is_the_sites_own_authority() -> None:
             "is another's Vault by server, where domains is not set from here",
         ),
         ({"vault": {"server": "http://vault.example:8200", "app_role": LOGIN}}, "pattern"),
+        ({"acme": {"provider": {"solver": "bind"}}}, "solver bind, which is none of cert-manager"),
+        (
+            {"acme": {"provider": {"solver": "cloudflare", "settings": {"zone": "a"}}}},
+            "has settings.zone, which cloudflare does not know; it knows email",
+        ),
+        (
+            {"acme": {"provider": {"solver": "webhook", "secrets": {"a": {"store": "b"}}}}},
+            "has secrets.a, which webhook does not know; it knows none",
+        ),
         ({"acme": {"dns": {}}}, "must name a server: give update_key"),
         ({"acme": {"dns": {"server": "192.0.2.53"}}}, "or another's server, key_name and key"),
         ({"acme": {"dns": {**DNS, "update_key": "acme"}}}, "leaves nothing to key"),
@@ -72,10 +81,24 @@ def test_issuers_that_cannot_be(issuer: Mapping[str, Any], says: str) -> None:
         CertManagerSettings(issuers={"one": issuer})
 
 
-def test_a_key_is_not_asked_for() -> None:
-    asked = {"acme": {"dns": {**DNS, "key": {"prompt": True}}}}
-    (problem,) = CertManager().validate_site(site(one=asked))
-    assert problem.startswith("cert_manager.issuers.one.acme.dns.key cannot be asked for")
+@pytest.mark.parametrize(
+    ("acme", "key"),
+    [
+        ({"dns": {**DNS, "key": {"prompt": True}}}, "dns.key"),
+        (
+            {
+                "provider": {
+                    "solver": "cloudflare",
+                    "secrets": {"apiKeySecretRef": {"prompt": True}},
+                }
+            },
+            "provider.secrets.apiKeySecretRef",
+        ),
+    ],
+)
+def test_a_key_is_not_asked_for(acme: Mapping[str, Any], key: str) -> None:
+    (problem,) = CertManager().validate_site(site(one={"acme": acme}))
+    assert problem.startswith(f"cert_manager.issuers.one.acme.{key} cannot be asked for")
 
 
 @pytest.mark.parametrize(("field", "more"), [("ca", {}), ("root", {"verify_name": "a.example"})])
@@ -235,6 +258,15 @@ def test_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "inside": {"ca": {"common_name": "Inside"}},
         "letsencrypt-dns": {"acme": {"email": "a@example.org", "dns": DNS}},
         "web": {"acme": {"http": {}}},
+        "cloud": {
+            "acme": {
+                "provider": {
+                    "solver": "cloudflare",
+                    "settings": {"email": "a@example.org"},
+                    "secrets": {"apiTokenSecretRef": {"store": "cloudflare"}},
+                }
+            }
+        },
     }
     found = objects_of(tmp_path, {"cert_manager": {"issuers": issuers}})
     assert found["Secret", "inside"]["data"] == {
@@ -251,3 +283,11 @@ def test_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["Secret", "letsencrypt-dns-tsig"]["data"] == {"key": {"store": "dns/acme"}}
     solver = found["ClusterIssuer", "web"]["spec"]["acme"]["solvers"][0]
     assert solver == {"http01": {"ingress": {"class": "nginx"}}}
+    solver = found["ClusterIssuer", "cloud"]["spec"]["acme"]["solvers"][0]
+    token = {"name": "cloud-provider", "key": "apiTokenSecretRef"}
+    assert solver == {
+        "dns01": {"cloudflare": {"email": "a@example.org", "apiTokenSecretRef": token}}
+    }
+    assert found["Secret", "cloud-provider"]["data"] == {
+        "apiTokenSecretRef": {"store": "cloudflare"}
+    }
