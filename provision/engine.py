@@ -63,6 +63,10 @@ class InventorySource(Protocol):
         """Variables by machine for ``hosts``."""
 
 
+STOPPED = "stopped by the operator"
+"""Why a run ended that its operator interrupted."""
+
+
 @dataclass
 class Interrupt:
     """The operator's wish to stop: after the current step, or at once."""
@@ -100,6 +104,13 @@ class Outcome:
     def complete(self) -> bool:
         """Whether everything that the site asks for is now so."""
         return not (self.failed or self.stopped or self.error)
+
+    @property
+    def word(self) -> str:
+        """The outcome in one word: ``done``, ``interrupted`` or ``failed``."""
+        if self.complete:
+            return "done"
+        return "interrupted" if self.stopped == STOPPED else "failed"
 
 
 class Engine:
@@ -174,9 +185,10 @@ class Engine:
                         done[phase.name] = future.result()
                     except OperatorError as raised:
                         error = error or raised
-                        self.emit(Event("phase-finished", phase.name, text="failed"))
+                        told = {"error": str(raised)}
+                        self.emit(Event("phase-finished", phase.name, text="failed", data=told))
                 if self.interrupt.after_step.is_set():
-                    stopped = stopped or "stopped by the operator"
+                    stopped = stopped or STOPPED
                 stopped = stopped or self._quorum_lost()
         return Outcome(dict(self._decisions), dict(self._failed), stopped, self._seconds, error)
 

@@ -103,6 +103,8 @@ class PlainReporter(_Stream):
                 return f"{event.phase}: {event.text}: yes"
             case "host-failed":
                 return f"{event.phase}: {event.host}: FAILED: {event.text}"
+            case "phase-finished" if "error" in event.data:
+                return f"{event.phase}: {event.text}: {event.data['error'].splitlines()[0]}"
             case "phase-finished" if event.text != "skipped":
                 took = f" in {event.data['seconds']} s" if "seconds" in event.data else ""
                 return f"{event.phase}: {event.text}{took}"

@@ -206,11 +206,7 @@ class KubernetesApi:
         """
         status, answer = self.request("GET", path)
         if status != 200:
-            raise UnreachableError(
-                f"the Kubernetes API refuses {path}",
-                where=self.credentials.server,
-                found=f"{status} {message(answer)}",
-            )
+            raise refusal(self, path, status, answer)
         return answer
 
     def items(self, path: str) -> Sequence[Mapping[str, Any]]:
@@ -231,6 +227,15 @@ class KubernetesApi:
             for group in listed.get("items", ()):
                 found.update(_group_resources(group))
         return found
+
+
+def refusal(api: KubernetesApi, path: str, status: int, answer: Any) -> UnreachableError:
+    """The error for an answer that is a refusal, or no answer at all."""
+    return UnreachableError(
+        f"the Kubernetes API refuses {path}",
+        where=api.credentials.server,
+        found=f"{status} {message(answer)}",
+    )
 
 
 def message(answer: Any) -> str:

@@ -21,6 +21,7 @@ from provision.adapters.kubeapi import (
     KubernetesApi,
     Resource,
     message,
+    refusal,
 )
 from provision.compare import applied_fields, differing_fields, says_all, within
 from provision.errors import SecretsError, UnreachableError
@@ -31,6 +32,8 @@ from provision.objectsecrets import has_secrets, with_secrets
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+OVERLOADED = (429, 503, 504)
+"""Answers that say nothing of what was asked."""
 Phrases = Iterator[str]
 
 
@@ -181,6 +184,8 @@ def _state(
     status, live = api.request("GET", path)
     if status == 404:
         return ObjectState(exists=False)
+    if status != 200:
+        raise refusal(api, path, status, live)
     if within(manifest, live) and says_all(manifest, applied_fields(live, FIELD_MANAGER)):
         return ObjectState(exists=True)
     query = {"fieldManager": FIELD_MANAGER, "force": "true", "dryRun": "All"}
@@ -190,6 +195,8 @@ def _state(
     except SecretsError as error:
         return ObjectState(exists=True, differences=[f"data ({error.what})"])
     status, applied = api.request("PATCH", path, body=whole, query=query, headers=headers)
+    if status in OVERLOADED:
+        raise refusal(api, path, status, applied)
     if status != 200:
         # A refusal may repeat what it refuses.
         why = "" if has_secrets(manifest) else f": {message(applied)}"

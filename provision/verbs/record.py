@@ -19,12 +19,14 @@ from provision.observe import Holder
 from provision.report import Reporter
 
 
-@dataclass(frozen=True)
+@dataclass
 class Recording:
-    """A run that is being recorded: its id, and where its events go."""
+    """A run that is being recorded: its id, where its events go, and how it ends."""
 
     run: str
     emit: Emit
+    outcome: str = "done"
+    """What the journal says of a run that ends without an error being raised."""
 
 
 @contextmanager
@@ -53,8 +55,9 @@ def recorded(app: Application, reporter: Reporter, command: str) -> Iterator[Rec
                 },
             )
         )
-        yield Recording(journal.run, emit)
-        outcome = "done"
+        recording = Recording(journal.run, emit)
+        yield recording
+        outcome = recording.outcome
     except OperatorError as error:
         emit(Event("notice", text="", data={"error": error.what, "where": error.where}))
         raise

@@ -27,8 +27,5 @@ def end_report(app: Application, outcome: Outcome) -> tuple[str, int]:
         return "\n".join(lines), ExitCode.OK
     if outcome.error is None:
         lines.append("next: provision up; what it would do: provision plan")
-    code = ExitCode.INTERRUPTED if outcome.stopped == STOPPED else ExitCode.FAILED
+    code = ExitCode.INTERRUPTED if outcome.word == "interrupted" else ExitCode.FAILED
     return "\n".join(lines), code
-
-
-STOPPED = "stopped by the operator"

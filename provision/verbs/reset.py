@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from provision import leftovers
 from provision.app import Application
 from provision.effects import Effect
-from provision.engine import Interrupt
+from provision.engine import STOPPED, Interrupt
 from provision.errors import PhaseFailedError
 from provision.events import Emit, Event
 from provision.facts import ClusterFacts, Facts
@@ -37,7 +37,7 @@ def take_down(app: Application, reporter: Reporter, interrupt: Interrupt) -> Non
         app.ansible().clear()
         for whole, phase in [*_left_over(app), *((app, phase) for phase in reversed(app.phases))]:
             if interrupt.after_step.is_set():
-                raise PhaseFailedError("stopped by the operator", fix="provision reset")
+                raise PhaseFailedError(STOPPED, fix="provision reset")
             take_off(whole, phase, recording.emit, interrupt)
 
 

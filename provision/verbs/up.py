@@ -17,7 +17,7 @@ from provision.phase import GateSpec, Phase, Run
 from provision.plan import Plan, discover, select
 from provision.report import Reporter
 from provision.verbs.check import check_site
-from provision.verbs.record import holder, recorded
+from provision.verbs.record import Recording, holder, recorded
 from provision.verbs.reset import take_off
 from provision.verbs.verify import Verdict, verify_site
 
@@ -77,36 +77,52 @@ def bring_up(
     """
     phases = select(app.phases, only)
     with local_lock(app.state, str(holder())), recorded(app, reporter, "up") as recording:
-        emit = recording.emit
-        engine = _engine(app, phases, emit, interrupt)
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            # Mostly nothing is to be done, and then this is all that is left to know.
-            looking: list[Future[list[tuple[Phase, GateSpec]]]] = []
-            plan, facts = make_plan(
-                app, only, lambda: looking.append(pool.submit(engine.unsettled))
-            )
-            emit(Event("plan", data=plan.as_dict()))
-            refuse_blocked(plan)
-            if prune:
-                refuse_data(plan, with_data)
-            else:
-                _mention(plan, emit)
-            if not (plan.changes or (prune and plan.leftovers)):
-                return engine.settle(plan, looking[0].result())
-        with app.machines.lock(holder(recording.run)) as lock:
-            plan, facts = make_plan(app, only)
-            refuse_blocked(plan)
-            refuse_unfit(app, plan)
-            if prune:
-                refuse_data(plan, with_data)
-            app.ansible().clear()
-            outcome = _engine(app, phases, emit, interrupt, lock.keep).up(plan, facts)
-            if prune and outcome.complete:
-                outcome = replace(outcome, removed=_prune(app, plan, emit, interrupt))
-            if not (verify and outcome.changed and outcome.complete):
-                return outcome
-            emit(Event("notice", text="verifying with throw-away objects"))
-            return replace(outcome, error=_verify(app, emit))
+        outcome = _bring_up(
+            app, phases, recording, interrupt, only, verify=verify, prune=prune, with_data=with_data
+        )
+        recording.outcome = outcome.word
+        return outcome
+
+
+def _bring_up(
+    app: Application,
+    phases: Sequence[Phase],
+    recording: Recording,
+    interrupt: Interrupt,
+    only: Iterable[str],
+    *,
+    verify: bool,
+    prune: bool,
+    with_data: Sequence[str],
+) -> Outcome:
+    emit = recording.emit
+    engine = _engine(app, phases, emit, interrupt)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # Mostly nothing is to be done, and then this is all that is left to know.
+        looking: list[Future[list[tuple[Phase, GateSpec]]]] = []
+        plan, facts = make_plan(app, only, lambda: looking.append(pool.submit(engine.unsettled)))
+        emit(Event("plan", data=plan.as_dict()))
+        refuse_blocked(plan)
+        if prune:
+            refuse_data(plan, with_data)
+        else:
+            _mention(plan, emit)
+        if not (plan.changes or (prune and plan.leftovers)):
+            return engine.settle(plan, looking[0].result())
+    with app.machines.lock(holder(recording.run)) as lock:
+        plan, facts = make_plan(app, only)
+        refuse_blocked(plan)
+        refuse_unfit(app, plan)
+        if prune:
+            refuse_data(plan, with_data)
+        app.ansible().clear()
+        outcome = _engine(app, phases, emit, interrupt, lock.keep).up(plan, facts)
+        if prune and outcome.complete:
+            outcome = replace(outcome, removed=_prune(app, plan, emit, interrupt))
+        if not (verify and outcome.changed and outcome.complete):
+            return outcome
+        emit(Event("notice", text="verifying with throw-away objects"))
+        return replace(outcome, error=_verify(app, emit))
 
 
 def _mention(plan: Plan, emit: Emit) -> None:

@@ -30,6 +30,8 @@ class FakeCluster:
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     """Paths of objects that the server does not let anyone apply."""
+    busy: set[str] = field(default_factory=set)
+    """Paths of objects at which the server gives up."""
     url: str = ""
 
     def add_node(self, name: str, version: str = "v1.36.3", ready: bool = True) -> None:
@@ -69,6 +71,8 @@ class FakeCluster:
     def _apply(
         self, path: str, wanted: dict[str, Any], query: Mapping[str, list[str]]
     ) -> tuple[int, Any]:
+        if path in self.busy:
+            return 503, {"message": "etcdserver: request timed out"}
         if path in self.refused:
             return 422, {"message": "spec.x: Required value"}
         merged = _merged(self.objects.get(path, {}), wanted)

@@ -97,6 +97,17 @@ def test_what_the_server_refuses_is_a_difference(cluster: FakeCluster, tmp_path:
     assert state.differences == ["(refused: spec.x: Required value)"]
 
 
+def test_a_server_that_gives_up_tells_nothing_of_an_object(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    path = "/api/v1/namespaces/kube-system/configmaps/any"
+    cluster.objects[path] = config_map("any")
+    cluster.busy.add(path)
+    facts = ClusterReader(SecretStore(tmp_path)).read([config_map("any", color="red")])
+    assert not facts.reachable
+    assert facts.error == "503 etcdserver: request timed out"
+
+
 def test_secrets_in_objects_are_compared_and_never_told(
     cluster: FakeCluster, tmp_path: Path
 ) -> None:

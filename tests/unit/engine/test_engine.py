@@ -72,7 +72,7 @@ def test_a_second_run_plays_nothing_and_reads_nothing_more() -> None:
     fake.plays.clear()
     fake.readings.clear()
     outcome, _ = run(fake)
-    assert outcome.complete
+    assert outcome.word == "done"
     assert not outcome.changed
     assert fake.plays == []
     assert len(fake.readings) == 1
@@ -110,7 +110,7 @@ def test_one_failing_machine_does_not_stop_the_others() -> None:
     fake = FakeSite(make_site(), failing={"depot": "n3"})
     outcome, events = run(fake)
     assert outcome.failed == {"n3": "depot: it broke"}
-    assert not outcome.complete
+    assert outcome.word == "failed"
     assert "kubernetes" in fake.labels["n1"] & fake.labels["n2"]
     assert "kubernetes" not in fake.labels["n3"]
     assert [event.host for event in events if event.kind == "host-failed"] == ["n3"]

@@ -41,7 +41,12 @@ def test_only_what_changed_something_is_told_of_tasks() -> None:
         Event("task", "machine", "n1", "Keep the list", {"status": "changed", "changes": 2}),
         Event("phase-finished", "machine", text="done", data={"seconds": 1.5}),
         Event("phase-finished", "depot", text="skipped"),
-    ) == ["machine: n1: Keep the list (2 things)", "machine: done in 1.5 s"]
+        Event("phase-finished", "dns", text="failed", data={"error": "it broke\n  fix: mend it"}),
+    ) == [
+        "machine: n1: Keep the list (2 things)",
+        "machine: done in 1.5 s",
+        "dns: failed: it broke",
+    ]
 
 
 def test_json_lines_are_the_journals() -> None:
