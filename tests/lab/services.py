@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import urllib.request
+
 NAMESPACE = "lab-services"
 IMAGE = "docker.io/library/busybox:1.35"
 
@@ -43,16 +45,20 @@ spec:
 """
 
 
-def web(address: str, text: str) -> str:
-    """A web server that says ``text``, behind a Service with a fixed address."""
+def web(address: str, text: str, *, kind: str = "Deployment") -> str:
+    """A web server that says ``text``, behind a Service with a fixed address.
+
+    Service and server are called as the server's ``kind`` is, in lower case.
+    """
+    name = kind.lower()
     return f"""
 apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: web, namespace: {NAMESPACE}}}
+kind: {kind}
+metadata: {{name: {name}, namespace: {NAMESPACE}}}
 spec:
-  selector: {{matchLabels: {{app: web}}}}
+  selector: {{matchLabels: {{app: {name}}}}}
   template:
-    metadata: {{labels: {{app: web}}}}
+    metadata: {{labels: {{app: {name}}}}}
     spec:
       terminationGracePeriodSeconds: 1
       containers:
@@ -63,11 +69,20 @@ spec:
 ---
 apiVersion: v1
 kind: Service
-metadata: {{name: web, namespace: {NAMESPACE}}}
+metadata: {{name: {name}, namespace: {NAMESPACE}}}
 spec:
   type: LoadBalancer
   loadBalancerIP: {address}
   externalTrafficPolicy: Local
-  selector: {{app: web}}
+  selector: {{app: {name}}}
   ports: [{{port: 80, targetPort: 8080}}]
 """
+
+
+def ask(address: str) -> str:
+    """What the web server behind ``address`` says to someone outside of the cluster."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/", timeout=2) as answer:
+            return str(answer.read().decode()).strip()
+    except OSError as error:
+        raise AssertionError(str(error)) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import yaml
 from cryptography import x509
 
 from tests.lab.machines import Lab
-from tests.lab.services import CERTIFICATE, CLAIM, NAMESPACE, web, with_claim
+from tests.lab.services import CERTIFICATE, CLAIM, NAMESPACE, ask, web, with_claim
 from tests.lab.waiting import wait_until
 
 pytestmark = pytest.mark.services
@@ -31,15 +30,6 @@ def ran(lab: Lab, name: str) -> bool:
     """Whether a pod that runs once came to a good end."""
     printed = lab.kubectl("-n", NAMESPACE, "get", "pod", name, "-o", "jsonpath={.status.phase}")
     return printed.strip() == "Succeeded"
-
-
-def ask(address: str) -> str:
-    """What the web server behind ``address`` says to someone outside of the cluster."""
-    try:
-        with urllib.request.urlopen(f"http://{address}/", timeout=2) as answer:
-            return str(answer.read().decode()).strip()
-    except OSError as error:
-        raise AssertionError(str(error)) from error
 
 
 def test_every_machine_has_figures(lab: Lab) -> None:
@@ -88,7 +78,9 @@ def test_a_service_has_its_fixed_address(services: Lab) -> None:
     address = f"{first.rpartition('.')[0]}.{int(first.rpartition('.')[2]) + 5}"
     services.kubectl("apply", "-f", "-", stdin=web(address, "hello"))
     wait_until("an answer from outside", lambda: ask(address) == "hello", seconds=120)
-    service = json.loads(services.kubectl("-n", NAMESPACE, "get", "service", "web", "-o", "json"))
+    service = json.loads(
+        services.kubectl("-n", NAMESPACE, "get", "service", "deployment", "-o", "json")
+    )
     assert service["status"]["loadBalancer"]["ingress"][0]["ip"] == address
 
 
