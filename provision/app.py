@@ -24,11 +24,12 @@ from provision.facts import ClusterFacts, Facts, Query, ServiceQuery
 from provision.inventory import ControllerPaths, machine_variables
 from provision.leftovers import Leftover
 from provision.paths import cache_path, state_path
-from provision.phase import Context, Phase
+from provision.phase import AnsiblePhase, Context, Phase
 from provision.plan import discover, phases_of, settings_models
 from provision.reveal import reveal
 from provision.secrets import SecretStore
-from provision.site import LoadedSite, SecretRef, Site, load_site, site_model
+from provision.site import LoadedSite, OsPackages, SecretRef, Site, load_site, site_model
+from provision.state import declared_packages
 from provision.worker import Worker, start_worker
 
 if TYPE_CHECKING:
@@ -134,7 +135,11 @@ class Application:
             return self.site.resolve(self.site.bundle.path)
         from provision.bundle import Bundle
 
-        return Bundle.find(cache_path() / "bundles", self._kubernetes_version)
+        return Bundle.find(
+            cache_path() / "bundles",
+            self._kubernetes_version,
+            os_packages=self.site.os_packages is OsPackages.BUNDLE,
+        )
 
     @cached_property
     def trusted_keys(self) -> tuple[Path, ...]:
@@ -147,6 +152,12 @@ class Application:
         from provision.bundle import Bundle
 
         return Bundle.open(self.bundle_path, self.trusted_keys)
+
+    @property
+    def role_packages(self) -> frozenset[str]:
+        """Debian packages that the roles of the site's components may install."""
+        roles = [phase.role for phase in self.phases if isinstance(phase, AnsiblePhase)]
+        return frozenset(name for role in roles for name in declared_packages(role))
 
     @property
     def _kubernetes_version(self) -> str:

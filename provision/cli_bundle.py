@@ -29,6 +29,13 @@ class From(StrEnum):
     UPSTREAM = "upstream"
 
 
+class Debian(StrEnum):
+    """Releases of Debian that machines may run."""
+
+    BOOKWORM = "12"
+    TRIXIE = "13"
+
+
 @bundle_app.command(epilog="Example: provision bundle build --kubernetes 1.36.3 --source source")
 def build(
     kubernetes: Annotated[str, typer.Option(help="Kubernetes version.")] = "",
@@ -46,6 +53,14 @@ def build(
         Path | None, typer.Option(help="Authorities to trust besides the system's; for upstream.")
     ] = None,
     jobs: Annotated[int, typer.Option(help="Builds at the same time; 0: by cores.")] = 0,
+    os_packages: Annotated[
+        list[Debian] | None,
+        typer.Option(help="Debian release whose packages machines take from here; repeatable."),
+    ] = None,
+    package: Annotated[
+        list[str] | None,
+        typer.Option(help="Debian package besides those of the roles; repeatable."),
+    ] = None,
     keep_caches: Annotated[
         bool, typer.Option("--keep-caches", help="Keep build caches and sources.")
     ] = False,
@@ -63,6 +78,8 @@ def build(
             mirrors=tuple(mirror or ()),
             ca_bundle=ca_bundle,
             jobs=jobs,
+            os_packages=tuple(release.value for release in os_packages or ()),
+            packages=tuple(package or ()),
             keep_caches=keep_caches,
             progress=progress,
         )
@@ -138,6 +155,11 @@ def show_bundle(
             *(
                 f"  file  {item.name:28} {item.size / 2**20:7.1f} MiB  sha256:{item.sha256}"
                 for item in bundle.lock.files
+                if item.kind != "package"
+            ),
+            *(
+                f"  {len(names)} packages of Debian {release}"
+                for release, names in bundle.os_packages.items()
             ),
             *(
                 f"  image {item.reference:56} {item.size / 2**20:7.1f} MiB  {item.digest}"

@@ -45,6 +45,7 @@ def machine_variables(
         "provision_bundle_path": str(paths.bundle),
         "provision_bundle_trusted_keys": [str(key) for key in paths.trusted_keys],
         "provision_secrets_path": str(paths.secrets),
+        "provision_os_packages": context.site.os_packages.value,
         "provision_architecture": context.site.hosts[host].architecture.value,
     }
     components: dict[str, Any] = {}

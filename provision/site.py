@@ -194,6 +194,13 @@ class SecretSettings(Model):
     """age public keys that ``provision secrets export`` encrypts to."""
 
 
+class OsPackages(StrEnum):
+    """Where machines get the Debian packages that the components need."""
+
+    MIRROR = "mirror"
+    BUNDLE = "bundle"
+
+
 class Settings(Model):
     """Base of a phase's settings; :attr:`component` is their key in the site file."""
 
@@ -220,6 +227,9 @@ class Site(Model):
     """Networks of the site."""
     bundle: BundleSettings = BundleSettings()
     """Where everything that is installed comes from."""
+    os_packages: OsPackages = OsPackages.MIRROR
+    """Where machines get Debian packages: ``mirror``, by their own apt's sources; or ``bundle``,
+    for machines that reach none (``provision bundle build --os-packages RELEASE``)."""
     secrets: SecretSettings = SecretSettings()
     """How the site's secrets are kept."""
     _directory: Path = PrivateAttr(default=Path())

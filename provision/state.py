@@ -187,6 +187,19 @@ def _load_role_state(path: Path, _mtime_ns: int) -> RoleState:
     return RoleState.model_validate(_load(path))
 
 
+def declared_packages(role: Path) -> tuple[str, ...]:
+    """Every Debian package that a role's list may name, whatever the site and the machine.
+
+    Conditions count as true, and loops go over the role's own defaults.
+    """
+    renderer = _Renderer(role, role_defaults(role))
+    entries = (
+        entry if isinstance(entry, str) else entry.model_copy(update={"when": None})
+        for entry in load_role_state(role).packages
+    )
+    return tuple(renderer.names(tuple(entries)))
+
+
 def role_defaults(role: Path) -> dict[str, Any]:
     """Literal variables of a role: ``defaults/main.yml`` below ``vars/main.yml``."""
     merged: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping
 from functools import cached_property
@@ -57,6 +58,19 @@ class Sources:
                 return {"urls": [f"file://{FOLDER}/{blob_path(file.sha256 or '')}"]}
             case "blob":
                 return {"urls": self._depot_urls(file.sha256 or "")}
+
+    @property
+    def has_packages(self) -> bool:
+        """Whether Debian packages come from the bundle, not from the machine's own sources."""
+        return bool(self.variables.get("provision_os_packages") == "bundle")
+
+    def package_index(self, os_release: str) -> str:
+        """Index of the bundle's Debian packages for a machine with this /etc/os-release."""
+        from provision.bundle import package_index
+
+        found = re.search(r'^VERSION_ID="?([^"\n]+)', os_release, re.MULTILINE)
+        name = package_index(found[1] if found else "unknown")
+        return self.bundle.path(name, self._needed("provision_architecture")).read_text("utf-8")
 
     @property
     def _secrets(self) -> SecretStore:

@@ -23,13 +23,18 @@ Contents = Callable[[File], Mapping[str, Any]]
 GONE = ("absent", "as it was before")
 ORIGINALS = "/var/lib/provision/originals"
 """Where a machine keeps what stood in the place of files that are to be restored."""
+PACKAGES = "/var/lib/provision/packages"
+"""Where Debian packages of the bundle lie on a machine while they are installed."""
+OS_RELEASE = "/etc/os-release"
+"""Says which release of Debian a machine has."""
 
 
 def state_query(desired: DesiredState, *, texts: bool) -> Query:
     """What to read so that the work, its reverse and, with ``texts``, its diff can be told."""
     rendered = frozenset(file.path for file in desired.files if file.content is not None)
     return query_for(desired) | Query(
-        texts=rendered if texts else frozenset(), globs=frozenset({f"{ORIGINALS}/*"})
+        texts=(rendered if texts else frozenset()) | {OS_RELEASE},
+        globs=frozenset({f"{ORIGINALS}/*"}),
     )
 
 

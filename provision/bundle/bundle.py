@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from provision.bundle.depot import DepotFile, depot_files
 from provision.bundle.lock import (
@@ -18,6 +19,7 @@ from provision.bundle.lock import (
     Lock,
     LockedFile,
     LockedImage,
+    packages_component,
 )
 from provision.bundle.signing import KeyRing, PublicKey, signer
 from provision.bundle.store import hash_file
@@ -71,24 +73,34 @@ class Bundle:
         return bundle
 
     @classmethod
-    def find(cls, folder: Path, kubernetes: str, architecture: str | None = None) -> Path:
+    def find(
+        cls,
+        folder: Path,
+        kubernetes: str,
+        architecture: str | None = None,
+        *,
+        os_packages: bool = False,
+    ) -> Path:
         """The newest bundle in ``folder`` for a Kubernetes version; its folder.
 
         Parameters
         ----------
         architecture
             Only bundles for it; None: for any.
+        os_packages
+            Whether those that hold Debian packages, or those that do not, come first.
 
         Raises
         ------
         BundleError
             There is none.
         """
-        found = [
-            path.parent
-            for path in folder.glob(f"*/{LOCK}")
-            if not path.parent.name.startswith(".") and _claims(path, kubernetes, architecture)
-        ]
+        found = {
+            path.parent: _claims_packages(claims)
+            for path in folder.glob(f"[!.]*/{LOCK}")
+            if (claims := _claims(path)).get("kubernetes") == kubernetes
+            and architecture in (None, claims.get("architecture"))
+        }
         if not found:
             others = sorted(path.parent.name for path in folder.glob(f"[!.]*/{LOCK}"))
             raise BundleError(
@@ -97,7 +109,10 @@ class Bundle:
                 found=", ".join(others) or "no bundle at all",
                 fix=f"provision bundle build --kubernetes {kubernetes}",
             )
-        return max(found, key=lambda path: (path / LOCK).stat().st_mtime_ns)
+        return max(
+            found,
+            key=lambda path: (found[path] == os_packages, (path / LOCK).stat().st_mtime_ns),
+        )
 
     @property
     def name(self) -> str:
@@ -130,6 +145,17 @@ class Bundle:
         return {image.reference: image.digest for image in self.lock.images}
 
     @cached_property
+    def os_packages(self) -> Mapping[str, frozenset[str]]:
+        """Names of the Debian packages in it, by release."""
+        found: dict[str, set[str]] = {}
+        for file in self.lock.files:
+            if file.kind == "package":
+                component, _, name = file.name.partition("/")
+                release = component.removeprefix(packages_component(""))
+                found.setdefault(release, set()).add(name.partition("_")[0])
+        return {release: frozenset(names) for release, names in found.items()}
+
+    @cached_property
     def _files(self) -> Mapping[str, LockedFile]:
         return {file.name: file for file in self.lock.files}
 
@@ -147,7 +173,7 @@ class Bundle:
                 "the bundle has no such file",
                 where=str(self.folder),
                 found=name,
-                wanted=", ".join(self._files),
+                wanted=", ".join(file.name for file in self.lock.files if file.kind != "package"),
                 fix=_REBUILD,
             )
         if architecture != self.architecture and not found.any_architecture:
@@ -342,14 +368,15 @@ def _damaged(path: Path) -> BundleError:
     )
 
 
-def _claims(lock: Path, kubernetes: str, architecture: str | None) -> bool:
+def _claims(lock: Path) -> Mapping[str, Any]:
     """What a lock says before it is verified; only to choose between folders."""
     try:
         document = json.loads(lock.read_bytes())
     except (OSError, ValueError):
-        return False
-    return (
-        isinstance(document, dict)
-        and document.get("kubernetes") == kubernetes
-        and architecture in (None, document.get("architecture"))
-    )
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _claims_packages(claims: Mapping[str, Any]) -> bool:
+    files = claims.get("files", ())
+    return any(isinstance(file, dict) and file.get("kind") == "package" for file in files)

@@ -29,7 +29,7 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 """A digest as OCI writes it."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 """Name of a component, a file, a build or an output."""
-FileKind = Literal["binary", "chart", "manifest"]
+FileKind = Literal["binary", "chart", "manifest", "package", "index"]
 SourceKind = Literal["source", "upstream"]
 
 _FOLDER = Path(__file__).parent / "catalog"
@@ -290,6 +290,10 @@ class Selection(Model):
     kubernetes: str
     architecture: Architecture
     components: tuple[Selected, ...]
+
+    def with_component(self, component: Selected) -> Selection:
+        """The same with one more component, which is none of the catalog."""
+        return self.model_copy(update={"components": (*self.components, component)})
 
     @property
     def versions(self) -> dict[str, str]:

@@ -20,7 +20,8 @@ from provision.bundle.catalog import (
 )
 from provision.bundle.layout import write_bundle
 from provision.bundle.lock import LOCK, PUBLIC_KEY, Lock
-from provision.bundle.progress import Progress, Silent
+from provision.bundle.ospackages import PackageArchive, require_apt, role_packages
+from provision.bundle.progress import Progress, Silent, Step, WithMore
 from provision.bundle.prune import prune, remember_steps
 from provision.bundle.results import Results
 from provision.bundle.signing import KeyRing, PublicKey
@@ -28,7 +29,7 @@ from provision.bundle.source import SourceSource, default_jobs
 from provision.bundle.sources import Source
 from provision.bundle.store import BlobStore
 from provision.bundle.toolchain import machine_architecture
-from provision.errors import BundleError, LockedError
+from provision.errors import BundleError, LockedError, UsageError
 from provision.paths import cache_path
 
 
@@ -78,6 +79,8 @@ def build(
     ca_bundle: Path | None = None,
     jobs: int = 0,
     keep_caches: bool = False,
+    os_packages: tuple[str, ...] = (),
+    packages: tuple[str, ...] = (),
     progress: Progress | None = None,
     cache: Path | None = None,
     keys: KeyRing | None = None,
@@ -99,6 +102,10 @@ def build(
         For ``source``: builds at the same time; 0: by cores.
     keep_caches
         Do not drop build caches and sources afterwards.
+    os_packages
+        Debian releases whose packages, those of the roles, go into the bundle.
+    packages
+        Further ones, which a site's ``machine.packages`` names.
     cache, keys
         None: the caller's own.
     filler
@@ -113,6 +120,12 @@ def build(
         the same call continues from there.
     """
     begin = time.monotonic()
+    if packages and not os_packages:
+        raise UsageError(
+            "packages are named, and no release of Debian to take them from",
+            found=f"--package {' --package '.join(packages)}",
+            fix="name the release of the site's machines too: --os-packages 12",
+        )
     cache = cache or cache_path()
     keys = keys or KeyRing.default()
     selection = (offered or catalog()).select(
@@ -129,9 +142,27 @@ def build(
         elif chosen is None:
             chosen = _upstream(cache, store, mirrors, ca_bundle)
         chosen.require(selection)
-        provided = chosen.provide(selection, progress or Silent())
+        archives = [
+            PackageArchive(
+                cache / "debian" / f"packages-{release}-{selection.architecture}",
+                store,
+                selection.architecture,
+                release,
+            )
+            for release in sorted(set(os_packages))
+        ]
+        if archives:
+            require_apt()
+        more = tuple(Step(archive.step, 0) for archive in archives)
+        progress = WithMore(progress or Silent(), more)
+        provided = dict(chosen.provide(selection, progress))
+        for archive in archives:
+            component, provided[archive.step] = archive.provide(
+                (*role_packages(), *packages), progress
+            )
+            selection = selection.with_component(component)
         name = f"{selection.kubernetes}-{source}-{selection.architecture}"
-        path = cache / "bundles" / name
+        path = cache / "bundles" / "-".join([name, *(archive.step for archive in archives)])
         lock = write_bundle(path, selection, source, provided, store, keys)
         remember_steps(path, results.used_since(moment))
         freed = 0 if keep_caches else prune(cache, store, results)

@@ -18,6 +18,16 @@ FILES_REPOSITORY = "provision/files"
 """Repository of the depot that serves every plain file."""
 
 
+def packages_component(release: str) -> str:
+    """Name of the component that Debian's packages for a release are."""
+    return f"debian-{release}"
+
+
+def package_index(release: str) -> str:
+    """Name of the file that is apt's index of these packages."""
+    return f"{packages_component(release)}/Packages"
+
+
 class LockedFile(Model):
     """A plain file."""
 

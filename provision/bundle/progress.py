@@ -33,6 +33,30 @@ class Progress(Protocol):
         """A step ended."""
 
 
+@dataclass(frozen=True)
+class WithMore:
+    """Hears of a build that more steps come after than it knows of."""
+
+    progress: Progress
+    more: tuple[Step, ...]
+
+    def planned(self, steps: tuple[Step, ...]) -> None:
+        """Pass it on with the others."""
+        self.progress.planned((*steps, *self.more))
+
+    def started(self, name: str) -> None:
+        """Pass it on."""
+        self.progress.started(name)
+
+    def detail(self, name: str, text: str) -> None:
+        """Pass it on."""
+        self.progress.detail(name, text)
+
+    def finished(self, name: str, outcome: Outcome, seconds: float) -> None:
+        """Pass it on."""
+        self.progress.finished(name, outcome, seconds)
+
+
 class Silent:
     """Hears everything, says nothing."""
 

@@ -66,6 +66,40 @@ def operating_system(machine: Machine) -> Iterator[Finding]:
         )
 
 
+def os_packages(machine: Machine) -> Iterator[Finding]:
+    """A bundle with all Debian packages for the release, where they come from there."""
+    needs, release = machine.needs, machine.system["os"]["version_id"]
+    lacking = needs.packages - needs.bundled.get(release, frozenset())
+    if not lacking or release not in DEBIAN_RELEASES:
+        return
+    kubernetes = getattr(getattr(machine.site, "kubernetes", None), "version", None)
+    fix = " ".join(
+        [
+            "provision bundle build",
+            *([f"--kubernetes {kubernetes}"] if kubernetes else []),
+            *(f"--os-packages {one}" for one in sorted({*needs.bundled, release})),
+            *(f"--package {name}" for name in sorted(needs.own_packages)),
+        ]
+    )
+    if release not in needs.bundled:
+        releases = " and ".join(sorted(needs.bundled))
+        yield error(
+            machine.host,
+            f"the bundle does not hold the Debian packages that Debian {release} needs",
+            found=f"those for Debian {releases}" if releases else "no Debian packages",
+            wanted=f"those for Debian {release}, since the site says os_packages: bundle",
+            fix=fix,
+        )
+        return
+    yield error(
+        machine.host,
+        "the bundle does not hold all Debian packages that the site needs",
+        found=f"no {', '.join(sorted(lacking))}",
+        wanted="every package, with what it depends on",
+        fix=fix,
+    )
+
+
 def architecture(machine: Machine) -> Iterator[Finding]:
     """The architecture that the site file says, since the bundle is chosen by it."""
     wanted = machine.site.hosts[machine.host].architecture.value
@@ -357,6 +391,7 @@ def _mib(size: int) -> str:
 
 CHECKS = (
     operating_system,
+    os_packages,
     architecture,
     python,
     memory,

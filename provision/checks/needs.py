@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provision.kubeadm.endpoint import api_endpoint
@@ -69,6 +69,12 @@ class Needs:
     """Whether the kubelet is told to run on cgroup version 1."""
     sets_host_names: bool = True
     """Whether host names will be set to those of the site file."""
+    packages: frozenset[str] = frozenset()
+    """Debian packages that must be in the bundle; none where machines have a mirror."""
+    own_packages: frozenset[str] = frozenset()
+    """Those among them that the site file names."""
+    bundled: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Names of the bundle's Debian packages by release."""
 
     @classmethod
     def of(cls, site: Site, openings: Sequence[Opening] = ()) -> Needs:
@@ -84,6 +90,22 @@ class Needs:
             cgroup_v1=kubelet.get("failCgroupV1") is False,
             sets_host_names=bool(getattr(machine, "set_hostname", True)),
         )
+
+    def from_bundle(
+        self, site: Site, packages: Iterable[str], bundled: Mapping[str, frozenset[str]]
+    ) -> Needs:
+        """The same for a site that takes Debian packages from its bundle.
+
+        Parameters
+        ----------
+        packages
+            Those of the components' roles; the site's own are added.
+        bundled
+            Names of those that the bundle has, by release.
+        """
+        machine: Any = getattr(site, "machine", None)
+        own = frozenset(getattr(machine, "packages", ()))
+        return replace(self, packages=own.union(packages), own_packages=own, bundled=bundled)
 
     def openings_on(self, site: Site, host: str) -> list[tuple[Opening, range]]:
         """Openings on one machine with their ports."""

@@ -27,8 +27,6 @@ TYPES: Mapping[str, str] = {
     "bind": "none",
 }
 """The kernel's name of the file system, by kind."""
-PACKAGES: Mapping[str, tuple[str, ...]] = {"nfs": ("nfs-common",), "cephfs": ("ceph-common",)}
-"""Debian's packages for a kind; the others' come from who made the file system."""
 SYSTEM = ("/boot", "/dev", "/etc", "/proc", "/run", "/sys", "/tmp", "/usr", "/var/lib")  # noqa: S108 - refused
 
 
@@ -143,7 +141,6 @@ class SharedStoragePhase(ClusterPhase):
         bind = ("bind",) if settings.kind == "bind" else ()
         return {
             **super().variables(context, host),
-            "shared_storage_packages": list(PACKAGES.get(settings.kind, ())),
             "shared_storage_source": settings.source,
             "shared_storage_type": TYPES[settings.kind],
             "shared_storage_options": [*bind, *settings.options],

@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 from provision.app import Application
 from provision.checks import Finding, Needs, check_queries, run_checks
 from provision.facts import Facts
+from provision.site import OsPackages
 
 
 def check_site(app: Application) -> list[Finding]:
     """Read all machines at once and judge them; errors first."""
     openings = [opening for phase in app.phases for opening in phase.openings(app.site)]
     needs = Needs.of(app.site, openings)
+    if app.site.os_packages is OsPackages.BUNDLE:
+        needs = needs.from_bundle(app.site, app.role_packages, app.bundle.os_packages)
     facts = Facts(app.machines.read(check_queries(app.site, needs)))
     return run_checks(app.site, facts, needs)
 

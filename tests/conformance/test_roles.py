@@ -16,6 +16,7 @@ from jinja2 import Environment, meta
 
 from provision.phase import AnsiblePhase, Context, Phase
 from provision.plan import discover
+from provision.state import declared_packages
 
 ROOT = Path(__file__).parents[2]
 BUILTIN = {"item", "inventory_hostname", "omit", "ansible_check_mode", "ansible_diff_mode"}
@@ -92,6 +93,15 @@ def test_the_phases_variables_are_within_the_specification(phase: Phase, context
         assert {name: result.validated_parameters[name] for name in variables} == variables, (
             "Ansible would change the value's type"
         )
+
+
+def test_a_bundle_knows_every_package_by_the_roles_list(phase: Phase, context: Context) -> None:
+    """Without a site: what a loop goes over must have a default that names it."""
+    if not isinstance(phase, AnsiblePhase):
+        return
+    declared = declared_packages(phase.role)
+    for host in phase.hosts(context):
+        assert set(phase.desired(context, host).packages) <= set(declared)
 
 
 EXPRESSIONS = ("when", "loop", "changed_when", "failed_when", "until", "that")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,13 @@ from provision.bundle.archive import Member
 from provision.bundle.bundle import Bundle
 from provision.bundle.catalog import (
     Architecture,
+    FileKind,
     ImageBuild,
     Selected,
     Selection,
 )
 from provision.bundle.layout import write_bundle
-from provision.bundle.lock import PUBLIC_KEY
+from provision.bundle.lock import PUBLIC_KEY, package_index, packages_component
 from provision.bundle.oci import add_image, add_layer
 from provision.bundle.results import Ingredient
 from provision.bundle.signing import KeyRing
@@ -95,8 +96,31 @@ def provided_image(
     )
 
 
-def small_bundle(folder: Path, name: str = "1.36.3-source-amd64") -> SmallBundle:
-    """Write a bundle with two components, two files and two images below ``folder``."""
+def provided_packages(store: BlobStore, release: str, names: Sequence[str]) -> Provided:
+    """Debian packages with their index."""
+    component = packages_component(release)
+
+    def file(name: str, kind: FileKind, content: str) -> ProvidedFile:
+        plain = provided_file(store, component, name, content.encode())
+        return plain.model_copy(update={"kind": kind})
+
+    return Provided(
+        files=(
+            file(package_index(release), "index", f"the index of {release}"),
+            *(file(f"{component}/{name}_1_amd64.deb", "package", name) for name in names),
+        )
+    )
+
+
+def small_bundle(
+    folder: Path,
+    name: str = "1.36.3-source-amd64",
+    packages: Mapping[str, Sequence[str]] | None = None,
+) -> SmallBundle:
+    """Write a bundle with two components, two files and two images below ``folder``.
+
+    ``packages`` are names of Debian packages by release that it holds besides.
+    """
     store = BlobStore(folder / "blobs")
     keys = KeyRing(folder / "keys")
     selection = Selection(
@@ -118,6 +142,10 @@ def small_bundle(folder: Path, name: str = "1.36.3-source-amd64") -> SmallBundle
             images=(provided_image(store, "pause", "registry.example/deep/pause:1", b"pause"),)
         ),
     }
+    for release, names in (packages or {}).items():
+        component = packages_component(release)
+        selection = selection.with_component(selected(component, release))
+        provided[component] = provided_packages(store, release, names)
     path = folder / "bundles" / name
     write_bundle(path, selection, "source", provided, store, keys)
     return SmallBundle(path, keys, store, selection, provided)

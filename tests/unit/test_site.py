@@ -128,7 +128,8 @@ def changed(old: str, new: str) -> str:
             "10:1",
             "unknown key engin, did you mean engine?",
             "",
-            "one of: bundle, connection, engine, hosts, lamp, name, network, radio, secrets",
+            "one of: bundle, connection, engine, hosts, lamp, name, network, os_packages, radio,"
+            " secrets",
             id="unknown-component",
         ),
         pytest.param(

@@ -10,7 +10,13 @@ import jinja2
 import pytest
 
 from provision.facts import query_for
-from provision.state import DesiredState, desired_state, differences, role_defaults
+from provision.state import (
+    DesiredState,
+    declared_packages,
+    desired_state,
+    differences,
+    role_defaults,
+)
 
 STATE = """\
 packages: [chrony, {name: "{{ item }}", loop: lamp_packages}]
@@ -96,6 +102,15 @@ def test_everything_is_resolved(role: Path) -> None:
     assert (key.source, key.name, key.sha256) == ("secret", "lamp/n1.key", "d" * 64)
     assert key.content is None
     assert [unit.name for unit in state.units] == ["lamp.service", "dark.service"]
+
+
+def test_the_list_names_every_package_that_it_may_want(role: Path) -> None:
+    (role / "state.yml").write_text(
+        "packages: [b, {name: '{{ item }}', loop: '[\"a\"] + lamp_more'},"
+        " {name: c, when: lamp_needed_elsewhere}]\n"
+    )
+    (role / "defaults" / "main.yml").write_text("lamp_more: []\n")
+    assert declared_packages(role) == ("b", "a", "c")
 
 
 def test_what_does_not_count_is_left_out(role: Path) -> None:

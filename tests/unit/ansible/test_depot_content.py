@@ -206,6 +206,15 @@ def test_verifying_reads_every_byte_and_tells_the_plan(machine: Machine) -> None
     assert machine.store.verify(machine.tree.blobs, forget=False)[sha256(SMALL)] == "missing"
 
 
+def test_what_does_not_stay_is_not_noted(machine: Machine, tmp_path: Path) -> None:
+    order = payload([Piece(sha256(SMALL), len(SMALL), 0, len(SMALL))], machine.bundle.blob)
+    stream = io.BytesIO(order)
+    stream.read(int(stream.readline()))
+    lock = tmp_path / "lock"
+    assert receive.receive(stream, machine.folder, None, lock) == [sha256(SMALL)]
+    assert not machine.digests.exists()
+
+
 def test_removal_leaves_nothing_but_the_folder(machine: Machine) -> None:
     machine.load()
     machine.store.remove()

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from provision.ansible.sources import Sources
-from provision.errors import ConfigError, SecretsError
+from provision.errors import BundleError, ConfigError, SecretsError
 from provision.secrets import SecretStore
 from provision.secretspec import Random
 from provision.state import File
+from tests.support.bundles import small_bundle
 
 DEPOTS = ["https://192.0.2.1:5000", "https://192.0.2.2:5000", "https://192.0.2.3:5000"]
 BLOB = File("/usr/local/bin/demo", "0755", "root", "root", "b" * 64, "blob", name="demo")
@@ -42,6 +43,23 @@ def test_a_secret_that_was_not_made_can_be_removed_and_not_written(tmp_path: Pat
     assert sources.secret("demo/key") is None
     with pytest.raises(SecretsError):
         sources.contents(SECRET)
+
+
+def test_the_release_of_the_machine_chooses_the_packages(tmp_path: Path) -> None:
+    small = small_bundle(tmp_path, packages={"12": ("chrony",)})
+    variables = {
+        "provision_os_packages": "bundle",
+        "provision_architecture": "amd64",
+        "provision_bundle_path": str(small.folder),
+        "provision_bundle_trusted_keys": [str(small.folder / "bundle.pub")],
+    }
+    sources = Sources(variables, "n1")
+    assert sources.has_packages
+    assert sources.package_index('ID=debian\nVERSION_ID="12"\n') == "the index of 12"
+    with pytest.raises(BundleError, match="the bundle has no such file"):
+        sources.package_index("ID=debian\nVERSION_ID=13\n")
+    assert not Sources({"provision_os_packages": "mirror"}, "n1").has_packages
+    assert not Sources({}, "n1").has_packages
 
 
 def test_another_inventory_is_told_what_it_lacks() -> None:

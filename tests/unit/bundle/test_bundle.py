@@ -40,6 +40,25 @@ def test_a_bundle_says_what_is_in_it(small: SmallBundle) -> None:
     bundle.verify()
 
 
+def test_packages_are_known_by_release(tmp_path: Path) -> None:
+    made = small_bundle(tmp_path, packages={"12": ("chrony", "socat"), "13": ("chrony",)})
+    bundle = made.open()
+    assert bundle.os_packages == {"12": {"chrony", "socat"}, "13": {"chrony"}}
+    assert bundle.path("debian-13/Packages", "amd64").read_text() == "the index of 13"
+    assert bundle.versions["debian-12"] == "12"
+    bundle.verify()
+    assert small_bundle(tmp_path / "other").open().os_packages == {}
+
+
+def test_a_site_finds_the_bundle_of_its_kind_first(tmp_path: Path) -> None:
+    plain = small_bundle(tmp_path)
+    folder = tmp_path / "bundles"
+    assert Bundle.find(folder, "1.36.3", os_packages=True) == plain.folder
+    other = small_bundle(tmp_path, "1.36.3-source-amd64-debian-12", packages={"12": ("chrony",)})
+    assert Bundle.find(folder, "1.36.3") == plain.folder
+    assert Bundle.find(folder, "1.36.3", os_packages=True) == other.folder
+
+
 def test_the_same_content_makes_the_same_lock(small: SmallBundle) -> None:
     first = small.open().digest
     write_bundle(small.folder, small.selection, "source", small.provided, small.store, small.keys)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,14 +15,16 @@ from filelock import FileLock
 from provision.bundle import commands
 from provision.bundle.catalog import Selection, SourceKind
 from provision.bundle.display import JsonProgress, PlainProgress, shown
+from provision.bundle.ospackages import role_packages
 from provision.bundle.progress import Progress, Step
 from provision.bundle.results import Output, Result, Results
 from provision.bundle.signing import KeyRing
 from provision.bundle.sources import Provided
 from provision.bundle.store import BlobStore
 from provision.bundle.toolchain import machine_architecture
-from provision.errors import BundleError, LockedError
+from provision.errors import BundleError, LockedError, UsageError
 from tests.support.bundles import provided_file, small_bundle
+from tests.support.fakeapt import fake_apt
 
 
 class _Small:
@@ -66,6 +70,25 @@ def test_a_built_bundle_is_listed_shown_and_verified(cache: Path) -> None:
     bundle = commands.verify(built.path)
     assert bundle.key.fingerprint == built.fingerprint
     assert commands.show(built.path).versions["kubernetes"] == "1.36.3"
+
+
+def test_a_bundle_with_packages_stands_beside_the_one_without(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apt = fake_apt(tmp_path / "bin", dict.fromkeys((*role_packages(), "tcpdump"), "1"))
+    monkeypatch.setenv("PATH", f"{apt.folder}:{os.environ['PATH']}")
+    plain = _build(cache)
+    filler = _Small(BlobStore(cache / "blobs"))
+    with_packages = partial(
+        commands.build, "1.36.3", cache=cache, filler=filler, packages=("tcpdump",)
+    )
+    built = with_packages(os_packages=("12",))
+    assert built.path.name == f"{plain.path.name}-debian-12"
+    assert "tcpdump" in commands.verify(built.path).os_packages["12"]
+    assert with_packages(os_packages=("12",)).lock == built.lock
+    assert commands.show(plain.path).os_packages == {}
+    with pytest.raises(UsageError, match="no release of Debian"):
+        with_packages()
 
 
 def test_building_again_gives_the_same_bundle(cache: Path) -> None:

@@ -9,14 +9,13 @@ a password and bastions work as for any task.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from provision.ansible.pieces import BOOT, batches, payload
+from provision.ansible.sending import send
 from provision.ansible.sources import Sources
 from provision.depot_content import ContentDifferences, content_differences, content_query
 from provision.depot_tree import DepotTree
@@ -69,10 +68,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
             return result
         wanted = {sha256: tree.blobs[sha256] for sha256 in found.wanted_blobs}
         self._require_room(wanted, answer)
-        result["sent"] = 0
-        for batch in batches(wanted, answer["partial"]):
-            self._send(payload(batch, bundle.blob))
-            result["sent"] += sum(piece.length for piece in batch)
+        execute = self._low_level_execute_command
+        result["sent"] = send(
+            execute, self._folder, wanted, answer["partial"], bundle.blob, noted=True
+        )
         content = {"blobs": dict(tree.blobs), "links": dict(tree.links), "stamp": tree.bundle}
         self._call({"complete": content})
         return result
@@ -102,17 +101,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
                 why="nothing was written",
                 fix=f"free some space on {self._host}, or mount a larger disk at {self._folder};"
                 " then: provision up",
-            )
-
-    def _send(self, data: bytes) -> None:
-        command = f"/usr/bin/python3 -I -S -B -c {shlex.quote(BOOT)} {shlex.quote(self._folder)}"
-        done = self._low_level_execute_command(command, in_data=data)
-        if done["rc"] != 0:
-            why = (done["stderr"] or done["stdout"]).strip().splitlines()
-            raise AnsibleActionFail(
-                f"{self._host}: the depot's content was not taken: "
-                f"{why[-1] if why else 'the process ended without a word'}\n"
-                "  fix:    put that right, then: provision up (what arrived is not sent again)"
             )
 
     def _verify(self, tree: DepotTree) -> dict[str, Any]:

@@ -18,8 +18,17 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from jinja2 import TemplateError
 
+from provision.ansible.sending import send
 from provision.ansible.sources import Sources
-from provision.ansible.work import apply_work, changes, diff, state_query, withdrawal
+from provision.ansible.work import (
+    OS_RELEASE,
+    PACKAGES,
+    apply_work,
+    changes,
+    diff,
+    state_query,
+    withdrawal,
+)
 from provision.errors import OperatorError
 from provision.state import DesiredState, desired_state
 
@@ -76,11 +85,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         else:
             listed = changes(desired, observed)
             work = apply_work(role.name, desired, observed, sources.contents) if listed else {}
+            work["from_bundle"] = bool(work.get("packages")) and sources.has_packages
         result: dict[str, Any] = {"changed": bool(listed), "changes": listed}
         if self._task.diff:
             result["diff"] = diff(desired, observed, listed)
         if listed and not self._task.check_mode:
             self._require_pipelining(work)
+            if work.get("from_bundle"):
+                self._bring_packages(work, sources, observed, variables)
             done = self._call({"state": arguments["state"], "order": json.dumps(work)}, variables)
             result["restarted"] = done.get("restarted", [])
         return result
@@ -90,6 +102,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         order = json.dumps({"query": query.as_dict()})
         observed: Mapping[str, Any] = self._call({"order": order}, variables)["observed"]
         return observed
+
+    def _bring_packages(
+        self,
+        work: Mapping[str, Any],
+        sources: Sources,
+        observed: Mapping[str, Any],
+        variables: Mapping[str, Any],
+    ) -> None:
+        """Send the packages of the bundle that the machine lacks for those of ``work``."""
+        index = sources.package_index(observed["texts"][OS_RELEASE] or "")
+        offer = {"index": index, "names": work["packages"]}
+        order = json.dumps({"role": work["role"], "offer": offer})
+        answer = self._call({"order": order}, variables)
+        blob = sources.bundle.blob
+        needed = {sha256: blob(sha256).stat().st_size for sha256 in answer["needed"]}
+        folder = f"{PACKAGES}/{work['role']}"
+        send(self._low_level_execute_command, folder, needed, answer["arrived"], blob)
 
     def _call(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = self._execute_module(

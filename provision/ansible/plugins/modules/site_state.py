@@ -8,6 +8,7 @@ import json
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.site_state import reader, work
 from ansible.module_utils.site_state.failure import WorkError
+from ansible.module_utils.site_state.repository import Repository
 
 DOCUMENTATION = r"""
 module: site_state
@@ -75,7 +76,7 @@ restarted:
 
 
 def main() -> None:
-    """Read the machine (``query``), or do or undo the work of ``order``."""
+    """Do what the order says: ``query``, ``offer`` packages, or do or undo the work that it is."""
     module = AnsibleModule(
         argument_spec={
             "state": {
@@ -96,6 +97,9 @@ def main() -> None:
     try:
         if "query" in order:
             module.exit_json(changed=False, observed=reader.answer(order["query"]))
+        elif "offer" in order:
+            offered = Repository(order["role"]).offer(**order["offer"])
+            module.exit_json(changed=False, **offered)
         elif module.params["state"] == "absent":
             work.withdraw(order)
             module.exit_json(changed=True)

@@ -70,8 +70,15 @@ def fingerprint(path: Path) -> list[Any]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
-def receive(stream: Input, folder: Path, digests: Path = DIGESTS, lock: Path = LOCK) -> list[str]:
+def receive(
+    stream: Input, folder: Path, digests: Path | None = DIGESTS, lock: Path = LOCK
+) -> list[str]:
     """Take everything from ``stream``; returns the blobs that became whole.
+
+    Parameters
+    ----------
+    digests
+        Where to note what need not be hashed again; None for blobs that do not stay.
 
     Raises
     ------
@@ -89,7 +96,7 @@ def receive(stream: Input, folder: Path, digests: Path = DIGESTS, lock: Path = L
                     raise ReceiveError("the connection broke; what arrived is kept")
                 _take(stream, json.loads(line), folder, whole)
         finally:
-            if whole:
+            if whole and digests is not None:
                 note(digests, {**known(digests), **whole})
     return [Path(path).parent.name for path in whole]
 
@@ -182,10 +189,14 @@ class Watched:
 
 
 def main() -> None:
-    """Take the rest of standard input into the folder that is the argument."""
+    """Take the rest of standard input into the folder that is the first argument.
+
+    With ``noted`` for the second, the digests are noted.
+    """
     folder = Path(sys.argv[1])
+    digests = DIGESTS if sys.argv[2:] == ["noted"] else None
     try:
-        json.dump(receive(Watched(sys.stdin.buffer), folder), sys.stdout)
+        json.dump(receive(Watched(sys.stdin.buffer), folder, digests), sys.stdout)
     except ReceiveError as error:
         sys.exit(str(error))
     except OSError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from .commands import run
 from .failure import WorkError
 from .marks import locked
+from .repository import Repository
 
 LISTS = Path("/var/lib/apt/lists")
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -29,11 +30,17 @@ OPTIONS = (
 )
 
 
-def install(names: Sequence[str]) -> None:
+def install(names: Sequence[str], repository: Repository | None = None) -> None:
     """Install ``names``; their services are not started, that is for the units' turn.
 
     Lists older than a day are fetched anew first; so they are, once, when the
     installation fails with the lists at hand.
+
+    Parameters
+    ----------
+    repository
+        Where they come from, and nothing else; it is gone afterwards. Without it, they come
+        from the machine's own sources.
 
     Raises
     ------
@@ -42,17 +49,33 @@ def install(names: Sequence[str]) -> None:
     """
     with locked("packages"), _services_kept_off():
         run(["dpkg", "--configure", "--pending"], environment=ENVIRONMENT)
-        fresh = _lists_are_fresh()
-        if not fresh:
-            _update()
-        command = ["apt-get", *OPTIONS, "install", "--yes", "--no-install-recommends", *names]
+        if repository is None:
+            _install_from_mirrors(names)
+            return
         try:
-            run(command, environment=ENVIRONMENT)
-        except WorkError:
-            if not fresh:
-                raise
-            _update()
-            run(command, environment=ENVIRONMENT)
+            repository.complete()
+            _install(names, repository.options)
+        finally:
+            repository.drop()
+
+
+def _install_from_mirrors(names: Sequence[str]) -> None:
+    fresh = _lists_are_fresh()
+    if not fresh:
+        _update()
+    try:
+        _install(names)
+    except WorkError:
+        if not fresh:
+            raise
+        _update()
+        _install(names)
+
+
+def _install(names: Sequence[str], more: Sequence[str] = ()) -> None:
+    options = (*OPTIONS, *more)
+    command = ["apt-get", *options, "install", "--yes", "--no-install-recommends", *names]
+    run(command, environment=ENVIRONMENT)
 
 
 def purge(names: Sequence[str]) -> None:

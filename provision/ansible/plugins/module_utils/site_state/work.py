@@ -10,6 +10,8 @@ The work is plain data that the controller derived from the differences:
     Units whose files will change.
 ``packages``, ``modules``, ``absent``
     Names to install, to load, paths to remove.
+``from_bundle``
+    Whether the packages are those that were laid out here before (see ``repository``).
 ``sysctls``
     Values by name.
 ``directories``, ``permissions``
@@ -34,6 +36,7 @@ from typing import Any
 from . import files, kernel, originals, packages, permissions, units
 from .marks import Marks, locked
 from .reader import fingerprint
+from .repository import Repository
 
 Work = Mapping[str, Any]
 
@@ -53,7 +56,8 @@ def apply(work: Work) -> list[str]:
         for unit in work["restarts"]:
             marks.mark(unit)
         if work["packages"]:
-            packages.install(work["packages"])
+            source = Repository(work["role"]) if work["from_bundle"] else None
+            packages.install(work["packages"], source)
         for directory in work["directories"]:
             permissions.make_directory(directory)
         for file in work["files"]:
@@ -99,6 +103,7 @@ def withdraw(work: Work) -> None:
         marks.forget()
         if work["packages"]:
             packages.purge(work["packages"])
+        Repository(work["role"]).drop()
         for folder in (marks.pending, marks.digests.parent, originals.FOLDER, marks.state):
             files.remove_if_empty(str(folder))
 
