@@ -57,7 +57,7 @@ class Sources:
                 # The content of the machine's own depot came over SSH, and its registry with it.
                 return {"urls": [f"file://{FOLDER}/{blob_path(file.sha256 or '')}"]}
             case "blob":
-                return {"urls": self._depot_urls(file.sha256 or "")}
+                return {"urls": self.depot_urls(file.sha256 or "")}
 
     @property
     def has_packages(self) -> bool:
@@ -86,7 +86,8 @@ class Sources:
         keys = [Path(key) for key in self._needed("provision_bundle_trusted_keys")]
         return Bundle.open(Path(self._needed("provision_bundle_path")), keys)
 
-    def _depot_urls(self, sha256: str) -> list[str]:
+    def depot_urls(self, sha256: str) -> list[str]:
+        """Where a blob lies in each depot, this machine's first one first."""
         from provision.bundle import FILES_REPOSITORY
 
         depots: list[str] = self._needed("provision_depots")

@@ -8,6 +8,8 @@ import pytest
 from provision.ansible.plugins.module_utils.depot_content.receive import data_file
 from provision.ansible.plugins.module_utils.site_state.failure import WorkError
 from provision.ansible.plugins.module_utils.site_state.repository import Repository
+from provision.secrets import SecretStore
+from provision.secretspec import Authority
 from tests.support.fakeapt import FakeApt, fake_apt
 
 
@@ -31,7 +33,7 @@ def arrived(repository: Repository, sha256: str) -> Path:
 
 
 def test_apt_says_what_is_needed_and_asks_nobody_else(apt: FakeApt, repository: Repository) -> None:
-    answer = repository.offer("Package: chrony\n", ["chrony"])
+    answer = repository.offer("Package: chrony\n", ["chrony"], [])
     needed = [apt.sha256("chrony"), apt.sha256("libx")]
     assert answer == {"needed": needed, "arrived": {}}
     assert (repository.folder / "Packages").read_text() == "Package: chrony\n"
@@ -44,28 +46,47 @@ def test_apt_says_what_is_needed_and_asks_nobody_else(apt: FakeApt, repository: 
 
 
 def test_what_arrived_is_not_needed_again(apt: FakeApt, repository: Repository) -> None:
-    repository.offer("", ["chrony"])
+    repository.offer("", ["chrony"], [])
     whole = arrived(repository, apt.sha256("chrony"))
     part = repository.folder / "incoming" / apt.sha256("libx")
     part.parent.mkdir()
     part.write_text("a pa")
-    answer = repository.offer("", ["chrony"])
+    answer = repository.offer("", ["chrony"], [])
     assert answer == {"needed": [apt.sha256("libx")], "arrived": {apt.sha256("libx"): 4}}
     assert not whole.exists()
     assert (repository.folder / f"{apt.sha256('chrony')}.deb").read_text() == "a package"
+
+
+def test_depots_give_what_they_have(apt: FakeApt, tmp_path: Path) -> None:
+    specs = (Authority("site-ca", "unit site CA"),)
+    store = SecretStore(tmp_path / "secrets", specs=specs, site="unit")
+    store.ensure(specs)
+    depots = [tmp_path / name for name in ("dead", "corrupt", "whole")]
+    for depot, content in zip(depots[1:], ("other", "the package chrony"), strict=True):
+        depot.mkdir()
+        (depot / apt.sha256("chrony")).write_text(content)
+    urls = [f"file://{depot}/" for depot in depots]
+    folder = tmp_path / "state" / "packages"
+    before = Repository("machine", folder, str(tmp_path / "no-certificate-yet"))
+    assert len(before.offer("", ["chrony"], urls)["needed"]) == 2
+    repository = Repository("machine", folder, str(store.path / "site-ca.crt"))
+    answer = repository.offer("", ["chrony"], urls)
+    assert answer["needed"] == [apt.sha256("libx")]
+    fetched = repository.folder / f"{apt.sha256('chrony')}.deb"
+    assert fetched.read_text() == "the package chrony"
 
 
 def test_packages_that_do_not_fit_are_told_with_what_to_do(
     apt: FakeApt, repository: Repository
 ) -> None:
     with pytest.raises(WorkError, match=r"(?s)locate package other.*provision bundle build"):
-        repository.offer("", ["other"])
+        repository.offer("", ["other"], [])
 
 
 def test_nothing_stays(apt: FakeApt, repository: Repository) -> None:
-    repository.offer("", ["chrony"])
+    repository.offer("", ["chrony"], [])
     other = Repository("dns", repository.folder.parent)
-    other.offer("", ["chrony"])
+    other.offer("", ["chrony"], [])
     repository.drop()
     assert not repository.folder.exists()
     assert other.folder.exists()

@@ -110,9 +110,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         observed: Mapping[str, Any],
         variables: Mapping[str, Any],
     ) -> None:
-        """Send the packages of the bundle that the machine lacks for those of ``work``."""
-        index = sources.package_index(observed["texts"][OS_RELEASE] or "")
-        offer = {"index": index, "names": work["packages"]}
+        """Send the packages of the bundle that the machine needs and that no depot gives it."""
+        offer = {
+            "index": sources.package_index(observed["texts"][OS_RELEASE] or ""),
+            "names": work["packages"],
+            "depots": sources.depot_urls(""),
+        }
         order = json.dumps({"role": work["role"], "offer": offer})
         answer = self._call({"order": order}, variables)
         blob = sources.bundle.blob

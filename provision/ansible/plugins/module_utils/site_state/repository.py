@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .blobs import AUTHORITY, fetch
 from .commands import run
 from .failure import WorkError
 from .files import remove_if_empty
@@ -31,10 +32,13 @@ class Repository:
         Roles that install at the same time have one each.
     folder
         Where all of them lie; readable by root alone.
+    authority
+        Certificate of the site's authority, which the depots' are judged by.
     """
 
-    def __init__(self, role: str, folder: Path = FOLDER) -> None:
+    def __init__(self, role: str, folder: Path = FOLDER, authority: str = AUTHORITY) -> None:
         self.folder = folder / role
+        self.authority = authority
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -50,13 +54,19 @@ class Repository:
             "--option=APT::Sandbox::User=root",
         )
 
-    def offer(self, index: str, names: Sequence[str]) -> dict[str, Any]:
-        """Lay out the index; what is needed of it so that ``names`` can be installed.
+    def offer(self, index: str, names: Sequence[str], depots: Sequence[str]) -> dict[str, Any]:
+        """Lay out the index, and fetch what is needed of it so that ``names`` can be installed.
+
+        Parameters
+        ----------
+        depots
+            Addresses below which the site's depots have blobs by their digest; they may be
+            still to come.
 
         Returns
         -------
         dict
-            ``needed``, the sha256 of packages that are not here, and ``arrived``, how many
+            ``needed``, the sha256 of packages that no depot gave, and ``arrived``, how many
             bytes of which an interrupted run brought already.
 
         Raises
@@ -88,9 +98,29 @@ class Repository:
             ) from error
         self.complete()
         needed = [sha256 for sha256 in FOUND.findall(told) if not self._path(sha256).exists()]
+        needed = needed[self._fetch(needed, depots) :]
         incoming = self.folder / "incoming"
         arrived = {path.name: path.stat().st_size for path in incoming.glob("*")}
         return {"needed": needed, "arrived": arrived}
+
+    def _fetch(self, wanted: Sequence[str], depots: Sequence[str]) -> int:
+        """Fetch packages from the depots until none has the next; how many were fetched."""
+        # Before the site's own certificate is here, no depot can be believed.
+        answering = list(depots) if Path(self.authority).exists() else []
+        partial = self.folder / "fetched"
+        for fetched, sha256 in enumerate(wanted):
+            # A depot that failed once is not waited for again.
+            while answering:
+                try:
+                    with partial.open("wb") as file:
+                        fetch([f"{answering[0]}{sha256}"], sha256, file, authority=self.authority)
+                    break
+                except WorkError:
+                    del answering[0]
+            else:
+                return fetched
+            partial.replace(self._path(sha256))
+        return len(wanted)
 
     def complete(self) -> None:
         """Name the packages that were brought as the index does."""
