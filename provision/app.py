@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from provision.adapters.hostkeys import UnknownHostKey
     from provision.adapters.kubernetes import ClusterReader
     from provision.adapters.vault import VaultReader
+    from provision.adapters.vaultsecrets import VaultSecrets
     from provision.bundle import Bundle
     from provision.engine import GateKeeper
-    from provision.proof import Cluster, Ground
+    from provision.proof import Cluster, Ground, Outside
 
 SITE_FILE = "site.yaml"
 SITE_MARKER = "/var/lib/provision/site"
@@ -223,12 +224,27 @@ class Application:
         with proving_ground(self.cluster.connect(), self.context(), about, self.secrets) as ground:
             yield ground
 
+    def outside(self) -> Outside:
+        """What proves services outside the cluster."""
+        from provision.adapters.postgresql import DatabaseClient
+        from provision.adapters.proving import until
+        from provision.proof import Outside
+
+        return Outside(self.site, DatabaseClient(self.secrets), until)
+
     @cached_property
     def vault(self) -> VaultReader:
         """Reads the site's Vault, and logs in there."""
         from provision.adapters.vault import VaultReader
 
         return VaultReader(self.secrets)
+
+    @cached_property
+    def vault_secrets(self) -> VaultSecrets:
+        """Secrets of the site that its Vault keeps."""
+        from provision.adapters.vaultsecrets import VaultSecrets
+
+        return VaultSecrets(self.vault)
 
     def context(self) -> Context:
         """What decisions rest on besides facts."""
@@ -266,7 +282,10 @@ class Application:
             return Facts(machines, reading.result(), told)
 
     def _ask(self, query: ServiceQuery) -> Mapping[str, Any]:
-        readers = {"vault": lambda: self.vault.read(query.arguments)}
+        readers = {
+            "vault": lambda: self.vault.read(query.arguments),
+            "vault secrets": lambda: self.vault_secrets.read(query.arguments),
+        }
         return readers[query.kind]()
 
     def _read_cluster(self, objects: Sequence[Any]) -> ClusterFacts:

@@ -22,7 +22,8 @@ class Query:
     files without secrets), ``globs`` as lists of paths, ``ports`` as whether
     a TCP port is listened on, ``connect`` as whether ``address:port`` answers
     a ping or a TCP connection, ``names`` are questions to name servers
-    (``SERVER NAME TYPE``). ``system`` asks for hardware, kernel, clock,
+    (``SERVER NAME TYPE``), ``postgresql`` asks the machine's own server how it stands
+    (``PORT DIRECTORY [DATABASE…]``). ``system`` asks for hardware, kernel, clock,
     network, swap and so on, which ``check`` judges; ``etcd`` for the members of
     etcd as the machine's own one tells of them.
     """
@@ -36,6 +37,7 @@ class Query:
     packages: frozenset[str] = frozenset()
     connect: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
+    postgresql: frozenset[str] = frozenset()
     system: bool = False
     etcd: bool = False
 

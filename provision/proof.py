@@ -1,7 +1,8 @@
 """A proof: one thing that users of a cluster need, tried out with throw-away objects.
 
 Proofs are discovered in ``provision/proofs``. Each gets a namespace of its own on
-the site's cluster, which is removed when it is over, whatever happened.
+the site's cluster, which is removed when it is over, whatever happened; one about a
+service outside the cluster gets nothing of it (:class:`OutsideProof`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
@@ -99,13 +101,57 @@ class Ground(Protocol):
         """
 
 
-class Proof(ABC):
+class Rows(Protocol):
+    """Asks a database, over a connection that lasts for one question."""
+
+    def __call__(
+        self, address: str, port: int, statement: str, **values: Any
+    ) -> Sequence[Sequence[Any]]:
+        """What the server at ``address`` answers, as ``provision``'s own user.
+
+        Raises
+        ------
+        NotProvenError
+            It does not answer, or refuses.
+        """
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What proves a service outside the cluster, from the controller."""
+
+    site: Site
+    rows: Rows
+    """Asks the site's databases."""
+    until: Callable[[str, Callable[[], str], float], None]
+    """Returns once a look has nothing to object to, as :meth:`Ground.until` does."""
+
+
+class AnyProof(ABC):
     """One thing to be proven. Subclasses are discovered in ``provision/proofs``."""
 
     name: ClassVar[str]
     """A noun phrase, as a row of the table shows it."""
     component: ClassVar[str]
     """The component that this is about; nothing is proven where the site does not have it."""
+
+
+class OutsideProof(AnyProof):
+    """What needs no cluster."""
+
+    @abstractmethod
+    def prove(self, outside: Outside) -> str:
+        """Try it; what was seen, in a few words.
+
+        Raises
+        ------
+        NotProvenError
+            It does not work.
+        """
+
+
+class Proof(AnyProof):
+    """What is tried out in the cluster."""
 
     def cases(self, cluster: Cluster, site: Site) -> Sequence[str]:
         """Names of what is to be proven one by one, such as classes of storage."""
@@ -124,7 +170,7 @@ class Proof(ABC):
 
 
 @lru_cache(maxsize=1)
-def discover_proofs() -> tuple[Proof, ...]:
+def discover_proofs() -> tuple[AnyProof, ...]:
     """Every proof in ``provision/proofs``, by its module's name."""
     names = sorted(module.name for module in pkgutil.iter_modules(proofs_package.__path__))
     modules = [importlib.import_module(f"{proofs_package.__name__}.{name}") for name in names]
@@ -133,7 +179,7 @@ def discover_proofs() -> tuple[Proof, ...]:
         for module in modules
         for value in vars(module).values()
         if isinstance(value, type)
-        and issubclass(value, Proof)
+        and issubclass(value, AnyProof)
         and value.__module__ == module.__name__
         and "name" in vars(value)
     )

@@ -26,7 +26,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from provision import pki
+from provision import pki, scram
 from provision.errors import SecretsError
 from provision.privatefiles import (
     PARTIAL_PREFIX,
@@ -44,6 +44,7 @@ from provision.secretspec import (
     Random,
     SecretSpec,
     Text,
+    Verifier,
 )
 
 MARKER = ".store.json"
@@ -119,7 +120,7 @@ def file_names(spec: SecretSpec) -> tuple[str, ...]:
             return (f"{spec.name}.key", f"{spec.name}.crt")
         case KeyPair():
             return (f"{spec.name}.key", f"{spec.name}.pub")
-        case Random() | Text():
+        case Random() | Text() | Verifier():
             return (spec.name,)
 
 
@@ -343,6 +344,8 @@ class SecretStore:
                 return "" if self._read(spec.name) is not None else "not made yet"
             case Text():
                 return self._why_text_due(spec)
+            case Verifier():
+                return self._why_verifier_due(spec)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -422,6 +425,8 @@ class SecretStore:
             if unknown:
                 raise ValueError(f"{spec.name}: nobody declares {unknown}")
             return list(dict.fromkeys(self._owners[name].name for name in names))
+        if isinstance(spec, Verifier):
+            return [spec.password]
         return []
 
     def _make(self, spec: SecretSpec) -> None:
@@ -441,6 +446,8 @@ class SecretStore:
                 self._write(spec.name, base64.b64encode(os.urandom(spec.size)))
             case Text():
                 self._write(spec.name, self._composed(spec) or b"")
+            case Verifier():
+                self._write(spec.name, scram.new_verifier(self.read(spec.password)))
 
     def _key_of(self, spec: Authority | Certificate | KeyPair, new: Callable[[], bytes]) -> bytes:
         """The key that is there, or a new one, written before anything is made for it."""
@@ -478,6 +485,12 @@ class SecretStore:
         if found is None or wanted is None:
             return "not made yet"
         return "" if found == wanted else "what it is composed of has changed"
+
+    def _why_verifier_due(self, spec: Verifier) -> str:
+        found, password = self._read(spec.name), self._read(spec.password)
+        if found is None or password is None:
+            return "not made yet"
+        return "" if scram.verifies(found, password) else "it is of another password"
 
     def _composed(self, spec: Text) -> bytes | None:
         """A text with its references filled in, or None while one is missing or due."""

@@ -59,4 +59,12 @@ class Text:
     template: str
 
 
-SecretSpec = Authority | Certificate | KeyPair | Random | Text
+@dataclass(frozen=True)
+class Verifier:
+    """A SCRAM-SHA-256 verifier (RFC 5803) of the secret ``password``, which it does not tell."""
+
+    name: str
+    password: str
+
+
+SecretSpec = Authority | Certificate | KeyPair | Random | Text | Verifier

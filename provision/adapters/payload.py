@@ -20,6 +20,7 @@ _MODULES = (
     "provision.adapters.onmachine.hold",
     "provision.adapters.onmachine.kernel",
     "provision.adapters.onmachine.network",
+    "provision.adapters.onmachine.postgresql",
     "provision.adapters.onmachine.system",
 )
 READER = "provision.adapters.reader"

@@ -116,11 +116,7 @@ class ClusterGround:
         NotProvenError
             It still had something when the time was over; the error tells the last of it.
         """
-        deadline = time.monotonic() + seconds
-        while seen := _look(look):
-            if time.monotonic() >= deadline:
-                raise NotProvenError(f"waited {seconds:.0f} s in vain for {what}", found=seen)
-            time.sleep(INTERVAL)
+        until(what, look, seconds)
 
     def vault(self, urls: Iterable[str]) -> VaultApi:
         """The active one of the site's Vault's members at ``urls``, logged in.
@@ -194,6 +190,21 @@ def proving_ground(
         yield ground
     finally:
         ground.delete(space)
+
+
+def until(what: str, look: Callable[[], str], seconds: float) -> None:
+    """Return once ``look()`` has nothing to object to.
+
+    Raises
+    ------
+    NotProvenError
+        It still had something when the time was over; the error tells the last of it.
+    """
+    deadline = time.monotonic() + seconds
+    while seen := _look(look):
+        if time.monotonic() >= deadline:
+            raise NotProvenError(f"waited {seconds:.0f} s in vain for {what}", found=seen)
+        time.sleep(INTERVAL)
 
 
 def _look(look: Callable[[], str]) -> str:

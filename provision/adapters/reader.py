@@ -62,6 +62,7 @@ def answer(query: dict[str, Any], state: Path = STATE) -> dict[str, Any]:
         "names": {},
         "system": {},
         "etcd": {},
+        "postgresql": {},
     }
     # The parts that few queries need are other files, so that a plain query stays quick.
     if query["connect"]:
@@ -76,6 +77,10 @@ def answer(query: dict[str, Any], state: Path = STATE) -> dict[str, Any]:
         from provision.adapters.onmachine.etcd import members
 
         found["etcd"] = members()
+    if query["postgresql"]:
+        from provision.adapters.onmachine.postgresql import stands
+
+        found["postgresql"] = stands(query["postgresql"])
     if query["system"]:
         from provision.adapters.onmachine.system import system
 

@@ -193,6 +193,27 @@ class Vault:
         with self._asking():
             self._client.sys.disable_auth_method(name)
 
+    def secret(self, path: str) -> Mapping[str, Any] | None:
+        """The fields of a secret of an engine of kind KV version 2, or None where there is none."""
+        mount, _, name = path.partition("/")
+        with self._asking():
+            try:
+                answer = self._client.secrets.kv.v2.read_secret_version(
+                    name, mount_point=mount, raise_on_deleted_version=False
+                )
+            except InvalidPath:
+                return None
+        fields: Mapping[str, Any] | None = answer["data"]["data"]
+        return fields
+
+    def keep_secret(self, path: str, fields: Mapping[str, Any]) -> None:
+        """Write a new version of a secret, with these fields alone."""
+        mount, _, name = path.partition("/")
+        with self._asking():
+            self._client.secrets.kv.v2.create_or_update_secret(
+                name, secret=dict(fields), mount_point=mount
+            )
+
     def voters(self) -> Mapping[str, bool]:
         """Whether each member votes, by its machine's name."""
         with self._asking():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from time import monotonic
@@ -11,7 +12,7 @@ from typing import Any
 
 from provision.app import Application
 from provision.errors import OperatorError, UsageError
-from provision.proof import NotProvenError, Proof, discover_proofs
+from provision.proof import AnyProof, NotProvenError, OutsideProof, Proof, discover_proofs
 
 AT_ONCE = 4
 """Proofs that run at the same time: most of each is waiting."""
@@ -88,8 +89,7 @@ def verify_site(
         The cluster does not answer.
     """
     proofs = _select(app, only)
-    cluster = app.look_over()
-    todo = [(proof, case) for proof in proofs for case in proof.cases(cluster, app.site)]
+    todo = list(_todo(app, proofs))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         verdicts = pool.map(partial(_judge, app), *zip(*todo, strict=True)) if todo else ()
         return Verification(app.site.name, [tell(verdict) for verdict in verdicts])
@@ -108,7 +108,18 @@ def render(found: Verification) -> Iterator[str]:
     )
 
 
-def _select(app: Application, only: Iterable[str]) -> list[Proof]:
+def _todo(app: Application, proofs: Iterable[AnyProof]) -> Iterator[tuple[AnyProof, str]]:
+    """Each proof with each of its cases; the cluster is looked at where one needs it."""
+    cluster = None
+    for proof in proofs:
+        if not isinstance(proof, Proof):
+            yield proof, ""
+            continue
+        cluster = cluster or app.look_over()
+        yield from ((proof, case) for case in proof.cases(cluster, app.site))
+
+
+def _select(app: Application, only: Iterable[str]) -> list[AnyProof]:
     components = {phase.name for phase in app.phases}
     proofs = [proof for proof in discover_proofs() if proof.component in components]
     wanted = set(only)
@@ -121,13 +132,23 @@ def _select(app: Application, only: Iterable[str]) -> list[Proof]:
     return [proof for proof in proofs if not wanted or proof.name in wanted]
 
 
-def _judge(app: Application, proof: Proof, case: str) -> Verdict:
+def _judge(app: Application, proof: AnyProof, case: str) -> Verdict:
     started = monotonic()
     try:
-        with app.ground(proof.name.replace(" ", "-")) as ground:
-            detail, proven = proof.prove(ground, case), True
+        with _prover(app, proof, case) as prove:
+            detail, proven = prove(), True
             seconds = monotonic() - started
     except OperatorError as error:
         detail, proven = f"{error.what}: {error.found}" if error.found else error.what, False
         seconds = monotonic() - started
     return Verdict(f"{proof.name} {case}".strip(), proven, round(seconds, 1), detail)
+
+
+@contextmanager
+def _prover(app: Application, proof: AnyProof, case: str) -> Iterator[Callable[[], str]]:
+    """What proves it: on a ground of its own in the cluster, or outside."""
+    if isinstance(proof, OutsideProof):
+        yield partial(proof.prove, app.outside())
+    elif isinstance(proof, Proof):
+        with app.ground(proof.name.replace(" ", "-")) as ground:
+            yield partial(proof.prove, ground, case)

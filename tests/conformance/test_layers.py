@@ -23,11 +23,11 @@ LAYERS = (
     ("engine",),
     ("app",),
     ("verbs",),
-    ("cli", "cli_common", "cli_secrets", "cli_vault", "cli_bundle"),
+    ("cli", "cli_common", "cli_secrets", "cli_vault", "cli_postgresql", "cli_bundle"),
 )
 """From the lowest: a module reaches, by whatever way, only its own layer and lower ones."""
 
-OUTER = ("__main__", "app", "verbs", "cli", "cli_common", "cli_secrets", "cli_vault", "cli_bundle")
+OUTER = ("__main__", *(name for layer in LAYERS[-3:] for name in layer))
 
 
 def module_name(path: Path) -> str:

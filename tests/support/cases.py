@@ -39,6 +39,7 @@ from provision.phase import AnsiblePhase, Context, Phase, StoredFile
 from provision.plan import discover
 from provision.site import Site, site_model
 from provision.state import DesiredState
+from tests.support import postgresql
 from tests.support.catalog_bundle import file_made
 
 SITE: Mapping[str, Any] = {
@@ -178,6 +179,7 @@ class Machine:
             },
             "connect": dict.fromkeys(self.query.connect, True),
             "names": dict.fromkeys(self.query.names, NO_NAME),
+            "postgresql": dict.fromkeys(self.query.postgresql, postgresql.ABSENT),
             "system": {},
         }
 
@@ -192,6 +194,9 @@ def read(phase: Phase, context: Context, case: Mapping[str, Any]) -> Facts:
         state = phase.desired(context, host) if isinstance(phase, AnsiblePhase) else DesiredState()
         machine = Machine(phase.query(context, host), state)
         base = machine.virgin() if host in case.get("virgin", ()) else machine.as_wanted()
+        if machine.query.postgresql and host not in case.get("virgin", ()):
+            told = postgresql.as_wanted(context.site, host)
+            base["postgresql"] = dict.fromkeys(machine.query.postgresql, told)
         machines[host] = MachineFacts(host, overlay(base, case.get("machines", {}).get(host, {})))
     return Facts(machines, _cluster(phase, context, case), _services(phase, context, case))
 

@@ -67,6 +67,7 @@ def test_commands_that_pages_name_exist(page: Path) -> None:
             "bundle": ("build", "verify", "list", "show"),
             "runs": ("show",),
             "new": ("component",),
+            "postgresql": ("status", "backup", "restore", "promote"),
             "vault": ("status", "unseal", "shares", "snapshot", "restore", "forget"),
         }.items()
     }

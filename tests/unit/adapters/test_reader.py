@@ -46,6 +46,7 @@ def test_an_empty_query_has_every_section() -> None:
         "packages": {},
         "connect": {},
         "names": {},
+        "postgresql": {},
         "system": {},
         "etcd": {},
     }

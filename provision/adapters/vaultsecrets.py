@@ -1,0 +1,74 @@
+"""Keeps secrets of the site in its Vault, for those who use what they are for.
+
+A secret is described without its value: ``fields`` as plain data, and as ``secret`` the name of the
+site's own secret that is its password. Other fields, which others wrote there, stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from provision.adapters.vault import Vault, VaultReader
+from provision.errors import OperatorError
+
+
+class VaultSecrets:
+    """The secrets that are kept in the site's Vault.
+
+    Parameters
+    ----------
+    vault
+        Reads the site's Vault.
+    """
+
+    def __init__(self, vault: VaultReader) -> None:
+        self.vault = vault
+
+    def read(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """How each of ``secrets`` stands in the Vault of ``members``, by its path.
+
+        ``kept``, ``missing`` or ``another``, in ``found``; or as ``error``, why nobody knows.
+        """
+        try:
+            api = self._active(arguments["members"])
+            found = {
+                path: self._state(api, path, secret)
+                for path, secret in arguments["secrets"].items()
+            }
+        except OperatorError as error:
+            return {"error": error.found or error.what, "found": {}}
+        return {"error": "" if api else "no member of Vault serves", "found": found if api else {}}
+
+    def keep(self, arguments: Mapping[str, Any]) -> list[str]:
+        """Write what is missing or another; the paths of what was written.
+
+        Nothing is written where Vault does not serve; ``plan`` tells that then.
+        """
+        api = self._active(arguments["members"])
+        if api is None:
+            return []
+        written = []
+        for path, secret in arguments["secrets"].items():
+            if self._state(api, path, secret) != "kept":
+                api.keep_secret(path, {**(api.secret(path) or {}), **self._fields(secret)})
+                written.append(path)
+        return written
+
+    def _active(self, members: Mapping[str, str]) -> Vault | None:
+        """The member that takes writes, with our token; None where there is none."""
+        active = [
+            api for url in members.values() if (api := self.vault.member(url)).member().active
+        ]
+        return self.vault.log_in(active[0]) if active else None
+
+    def _state(self, api: Vault | None, path: str, secret: Mapping[str, Any]) -> str:
+        found = api.secret(path) if api else None
+        if found is None:
+            return "missing"
+        wanted = self._fields(secret)
+        return "kept" if {name: found.get(name) for name in wanted} == wanted else "another"
+
+    def _fields(self, secret: Mapping[str, Any]) -> dict[str, str]:
+        password = self.vault.secrets.read(secret["secret"]).decode()
+        return {**secret["fields"], "password": password}

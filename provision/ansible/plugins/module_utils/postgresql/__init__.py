@@ -1,0 +1,1 @@
+"""What the module postgresql does on a machine."""

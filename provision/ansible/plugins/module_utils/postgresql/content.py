@@ -1,0 +1,1 @@
+../../../../postgresql/content.py

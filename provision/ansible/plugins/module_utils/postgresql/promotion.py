@@ -1,0 +1,45 @@
+"""Makes a replica the primary, and a primary that steps back a replica."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .client import data, psql
+from .cluster import as_postgres
+from .failure import WorkError
+from .units import UNIT, active, systemctl
+
+SECONDS = 120
+
+
+def promote(folder: Path, port: int) -> list[str]:
+    """Make the server here the primary.
+
+    Raises
+    ------
+    WorkError
+        There is none, or it does not answer.
+    """
+    told = data(folder)
+    if told is None:
+        raise WorkError(f"there are no databases in {folder}; bring a backup back instead")
+    if not told["standby"]:
+        return []
+    if not active():
+        systemctl("start", UNIT)
+    try:
+        psql(str(port), f"select pg_promote(true, {SECONDS})")
+    except OSError as error:
+        raise WorkError(f"PostgreSQL refuses: {error}") from error
+    return ["replica promoted"]
+
+
+def step_back(folder: Path) -> list[str]:
+    """Stop the server here, once its replica has everything, so that it comes back as a replica."""
+    told = data(folder)
+    if told is None or told["standby"]:
+        return []
+    # A server that is shut down sends everything to its replica first.
+    systemctl("stop", UNIT)
+    as_postgres(["touch", str(folder / "standby.signal")])
+    return ["primary stopped, a replica from now on"]

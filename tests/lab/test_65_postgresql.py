@@ -1,0 +1,270 @@
+"""Databases outside the cluster: clients, a replica, damage, ways back, a primary that dies."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from provision.adapters.vault import VaultReader
+from provision.adapters.vaultsecrets import VaultSecrets
+from provision.app import read_site
+from provision.errors import ExitCode
+from provision.phases.postgresql import vault_secrets
+from provision.postgresql.names import password_of
+from provision.secrets import SecretStore
+from tests.lab.machines import CommandError
+from tests.lab.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.lab.machines import Lab, Machine
+
+pytestmark = pytest.mark.services
+
+UP = ("up", "--no-verify", "--only", "machine", "--only", "postgresql")
+PLAN = ("plan", "--only", "postgresql")
+SECRET = "secret/postgresql/app"
+DATABASES = {
+    "roles": {"app": {}, "reader": {}},
+    "databases": {"app": {"owner": "app", "users": ["reader"], "extensions": ["pg_trgm"]}},
+    "backups": {"log_seconds": 10},
+}
+
+
+@pytest.fixture(scope="module")
+def two(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """The lab with databases on its first two machines."""
+    return with_primary(lab, tmp_path_factory.mktemp("site"), 0)
+
+
+def with_primary(lab: Lab, folder: Path, which: int) -> Lab:
+    """The lab with the primary on one of its first two machines, and the replica on the other."""
+    names = list(lab.machines)[:2]
+    network = yaml.safe_load(lab.site_file.read_text())["network"]["machines"]
+    settings = {"primary": names[which], "replica": names[1 - which], "networks": [network]}
+    return lab.changed(folder, lambda site: site.update(postgresql={**settings, **DATABASES}))
+
+
+@pytest.fixture
+def primary(two: Lab) -> Machine:
+    return list(two.machines.values())[0]  # noqa: RUF015 - beside the next one
+
+
+@pytest.fixture
+def replica(two: Lab) -> Machine:
+    return list(two.machines.values())[1]
+
+
+def secret(lab: Lab, name: str) -> str:
+    return SecretStore(lab.state / "secrets").read(name).decode()
+
+
+def client(lab: Lab, on: Machine, host: str, statement: str, role: str = "app", **but: str) -> str:
+    """What a stock client with full verification prints."""
+    options = {
+        "host": host,
+        "dbname": "app",
+        "user": role,
+        "sslmode": "verify-full",
+        "sslrootcert": "/etc/provision/ca.crt",
+        **but,
+    }
+    text = " ".join(f"{name}={value}" for name, value in options.items())
+    command = f'PGPASSWORD=$(cat) psql --no-align --tuples-only "{text}" --command "{statement}"'
+    return on.run(command, stdin=secret(lab, password_of(role))).strip()
+
+
+def admin(on: Machine, script: str, database: str = "app") -> str:
+    """What the system's user postgres gets on the machine itself."""
+    return on.run(
+        f"cd / && runuser -u postgres -- psql -h /run/postgresql -qAt -d {database}", stdin=script
+    ).strip()
+
+
+def test_clients_use_them_by_name_and_by_address(
+    two: Lab, primary: Machine, replica: Machine, report: Callable[[str], None]
+) -> None:
+    began = time.monotonic()
+    two.provision(*UP)
+    report(f"databases with a replica {time.monotonic() - began:.1f} s after they were asked for")
+    began = time.monotonic()
+    assert "nothing was done" in two.provision(*UP)
+    report(f"and nothing is to be done in {time.monotonic() - began:.1f} s")
+    client(two, replica, primary.address, "create table kept as select 'here' as word")
+    client(two, replica, primary.name, "grant select on kept to reader")
+    wait_until(
+        "the replica has it",
+        lambda: client(two, primary, replica.name, "select word from kept", "reader") == "here",
+        30,
+    )
+    assert admin(primary, "show data_checksums") == "on"
+    assert "databases" in two.provision("verify", "--only", "databases")
+
+
+def test_who_is_not_meant_does_not_come_in(two: Lab, primary: Machine, replica: Machine) -> None:
+    for but in (
+        {"sslmode": "disable"},
+        {"dbname": "postgres"},
+        {"dbname": "provision_verify"},
+        {"user": "postgres"},
+        {"user": "reader"},  # with the password of another
+        {"user": "provision_replication"},
+    ):
+        with pytest.raises(CommandError):
+            client(two, replica, primary.address, "select 1", **but)
+    with pytest.raises(CommandError):
+        client(two, replica, primary.name, "insert into kept values ('x')", "reader")
+    with pytest.raises(CommandError):
+        client(two, primary, replica.name, "insert into kept values ('x')")
+
+
+def test_what_is_changed_by_hand_is_named_and_put_right(
+    two: Lab, primary: Machine, replica: Machine
+) -> None:
+    admin(
+        primary,
+        """
+        alter role app superuser password 'mine';
+        alter system set work_mem = '77MB';
+        grant connect on database app to public;
+        drop extension pg_trgm;
+        """,
+    )
+    primary.run("echo 'host all all 0.0.0.0/0 trust' >> /etc/provision/postgresql/pg_hba.conf")
+    replica.run("systemctl stop provision-postgresql")
+    reasons = json.loads(two.provision(*PLAN, "--json", expect=2))["phases"]["postgresql"][
+        "reasons"
+    ]
+    found = "\n".join(reasons[primary.name])
+    for part in (
+        "pg_hba.conf is changed",
+        "setting work_mem was changed by ALTER SYSTEM",
+        "role app has superuser yes, wanted no",
+        "role app has another password",
+        "database app lets everybody connect",
+        "extension pg_trgm of database app is missing",
+    ):
+        assert part in found
+    assert "unit provision-postgresql.service is inactive, wanted active" in reasons[replica.name]
+    two.provision(*UP)
+    two.provision(*PLAN, expect=0)
+    assert client(two, replica, primary.address, "select word from kept") == "here"
+
+
+def test_a_replica_that_lost_its_disk_or_fell_behind_is_made_anew(
+    two: Lab, replica: Machine
+) -> None:
+    replica.run("systemctl stop provision-postgresql; rm -r /var/lib/postgresql/provision/data")
+    two.provision(*UP)
+    two.provision(*PLAN, expect=0)
+    assert admin(replica, "select word from kept") == "here"
+
+
+def test_the_way_back_to_a_moment(two: Lab, primary: Machine, replica: Machine) -> None:
+    two.provision("postgresql", "backup")
+    admin(primary, "insert into kept values ('wanted')")
+    time.sleep(1)
+    moment = datetime.now(UTC).isoformat()
+    time.sleep(1)
+    admin(primary, "truncate kept")
+    refused = two.provision("postgresql", "restore", "--to", moment, expect=None)
+    assert "holds databases, and nothing was touched" in refused
+    two.provision("postgresql", "restore", "--to", moment, "--overwrite", "--yes")
+    assert admin(primary, "select word from kept").split() == ["here", "wanted"]
+    assert "data-aside-" in two.provision("postgresql", "status", expect=None)
+    two.provision(*UP)
+    two.provision(*PLAN, expect=0)
+    assert admin(replica, "select word from kept").split() == ["here", "wanted"]
+    # And to the very end, which is what the first way back left.
+    admin(primary, "insert into kept values ('last')")
+    two.provision("postgresql", "restore", "--overwrite", "--yes")
+    assert admin(primary, "select word from kept").split() == ["here", "wanted", "last"]
+    two.provision(*UP)
+
+
+def test_a_restoration_that_cannot_be_leaves_everything_as_it_is(
+    two: Lab, primary: Machine
+) -> None:
+    later = "2999-01-01T00:00:00"
+    said = two.provision(
+        "postgresql", "restore", "--to", later, "--overwrite", "--yes", expect=None
+    )
+    assert "what was there was left as it is" in said
+    assert admin(primary, "select count(*) from kept") == "3"
+    two.provision(*PLAN, expect=0)
+
+
+def test_passwords_are_nowhere(two: Lab) -> None:
+    values = [secret(two, password_of(role)) for role in ("app", "reader", "provision_verify")]
+    shown = two.provision(*PLAN, "--json")
+    for machine in list(two.machines.values())[:2]:
+        shown += machine.run(
+            "journalctl --no-pager; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ;"
+            " grep -rah . /var/log /etc/provision/postgresql 2>/dev/null || true"
+        )
+    shown += "".join(path.read_text() for path in (two.state / "runs").glob("*.jsonl"))
+    for value in values:
+        assert value not in shown
+
+
+def test_a_primary_that_dies(
+    two: Lab, primary: Machine, replica: Machine, tmp_path: Path, report: Callable[[str], None]
+) -> None:
+    primary.kill()
+    try:
+        said = two.provision("postgresql", "status", expect=ExitCode.UNHEALTHY)
+        assert "provision postgresql promote" in said
+        assert admin(replica, "select count(*) from kept") == "3"
+        other = with_primary(two, tmp_path, 1)
+        began = time.monotonic()
+        other.provision("postgresql", "promote", "--yes")
+        admin(replica, "insert into kept values ('afterwards')")
+        report(f"the replica takes writes {time.monotonic() - began:.1f} s after it was told to")
+    finally:
+        primary.start()
+    # Nothing is undone by who did not change the site file.
+    wait_until("it is back", lambda: "was promoted" in two.provision(*PLAN, expect=None), 60)
+    other.provision(*UP)
+    other.provision(*PLAN, expect=0)
+    assert admin(primary, "select count(*) from kept") == "4"
+    assert admin(primary, "select pg_is_in_recovery()") == "t"
+    # And back again, both running: nothing is copied, nothing is lost.
+    two.provision("postgresql", "promote", "--yes")
+    two.provision(*UP)
+    two.provision(*PLAN, expect=0)
+    assert admin(replica, "select count(*) from kept") == "4"
+
+
+def test_passwords_are_kept_in_vault(two: Lab) -> None:
+    site = read_site(two.site_file).site
+    reader = VaultReader(SecretStore(two.state / "secrets"))
+    wanted = vault_secrets(site)
+    assert set(VaultSecrets(reader).read(wanted)["found"].values()) == {"kept"}
+    active = next(
+        api for url in wanted["members"].values() if (api := reader.member(url)).member().active
+    )
+    reader.log_in(active).keep_secret(SECRET, {"password": "mine", "note": "theirs"})
+    said = two.provision(*PLAN, expect=2)
+    assert f"secret {SECRET} of Vault is another, wanted kept" in said
+    two.provision(*UP)
+    kept = active.secret(SECRET) or {}
+    assert kept["password"] == secret(two, password_of("app"))
+    assert (kept["note"], kept["databases"]) == ("theirs", "app")
+
+
+def test_they_are_taken_off_only_when_they_are_named(lab: Lab, primary: Machine) -> None:
+    refused = lab.provision("up", "--no-verify", "--prune", expect=ExitCode.FINDINGS)
+    assert "--prune --with-data postgresql" in refused
+    assert admin(primary, "select count(*) from kept") == "4"
+    lab.provision("up", "--no-verify", "--prune", "--with-data", "postgresql")
+    assert primary.run("ls /var/backups/postgresql") != ""
+    assert "data" not in primary.run("ls /var/lib/postgresql/provision 2>/dev/null || true")
+    for machine in list(lab.machines.values())[:2]:
+        machine.run("rm -rf /var/backups/postgresql")
