@@ -70,6 +70,8 @@ def client(lab: Lab, on: Machine, host: str, statement: str, role: str = "app", 
     """What a stock client with full verification prints."""
     options = {
         "host": host,
+        # Verified as it is named; not every machine's name is known to every machine.
+        "hostaddr": lab.machines[host].address if host in lab.machines else host,
         "dbname": "app",
         "user": role,
         "sslmode": "verify-full",

@@ -14,6 +14,8 @@ from .failure import WorkError
 from .units import UNIT, active, systemctl
 from .waiting import within
 
+DIVERGED = "requested timeline"
+"""In the log of a replica that has gone another way than its primary; it does not start then."""
 STREAMING_SECONDS = 30
 """A replica that its primary lets in streams within a moment."""
 
@@ -77,17 +79,15 @@ class Server:
                 )
         elif found["data"] is None or not found["data"]["standby"]:
             done.append(self._copy())
-        found = self._run(done)
         if self.given["primary"]:
-            done += self._fill(found)
-            return done
+            return [*done, *self._fill(self._run(done))]
+        found = self._follow(done)
         if slots := self._slot_statements(found):
             self._sql("\n".join(slots))
             done += slots
         if self._streams():
             return done
-        systemctl("restart", UNIT)
-        if self._streams():
+        if self._restarted():
             return [*done, "replica started anew"]
         done.append(self._copy())
         self._run(done)
@@ -97,6 +97,26 @@ class Server:
                 f" journalctl --unit {UNIT}"
             )
         return done
+
+    def _follow(self, done: list[str]) -> dict[str, Any]:
+        """As :meth:`_run`; a replica that has gone another way than its primary is made anew."""
+        try:
+            return self._run(done)
+        except WorkError as error:
+            if DIVERGED not in str(error):
+                raise
+        done.append(self._copy())
+        return self._run(done)
+
+    def _restarted(self) -> bool:
+        """Whether the replica follows when it is started anew."""
+        try:
+            systemctl("restart", UNIT)
+        except WorkError as error:
+            if DIVERGED not in str(error):
+                raise
+            return False
+        return self._streams()
 
     def _streams(self) -> bool:
         """Whether the replica here follows its primary, after a while at the latest."""
