@@ -14,9 +14,10 @@ from provision.kubeadm.endpoint import api_endpoint, joined
 from provision.openings import Opening
 from provision.phase import AnsiblePhase, Context, Decision, Run, Skip
 from provision.site import Address, Settings, Site
+from provision.virtualaddress import address_problems, priority, router_id
 
-HIGHEST_PRIORITY = 200
-"""VRRP allows 1 to 254; there are at most five control-plane machines."""
+NO_ROUTER = 51
+"""Where there is no address, nobody uses the number."""
 
 
 class ApiEndpointSettings(Settings):
@@ -61,7 +62,7 @@ class ApiEndpointPhase(AnsiblePhase):
                     " machines need a virtual address that any of them may hold"
                 )
             return
-        yield from _address_problems(site, settings.address)
+        yield from address_problems(site, "api_endpoint.address", settings.address)
         yield from self._port_problems(site, settings.port)
 
     def _port_problems(self, site: Site, port: int) -> Iterator[str]:
@@ -113,8 +114,9 @@ class ApiEndpointPhase(AnsiblePhase):
             "api_endpoint_address": "" if virtual is None else str(virtual),
             "api_endpoint_port": settings.port,
             "api_endpoint_interface": settings.interface or "",
-            "api_endpoint_virtual_router_id": settings.virtual_router_id or _router_id(virtual),
-            "api_endpoint_priority": HIGHEST_PRIORITY - list(addresses).index(host),
+            "api_endpoint_virtual_router_id": settings.virtual_router_id
+            or (NO_ROUTER if virtual is None else router_id(virtual)),
+            "api_endpoint_priority": priority(site.control_plane, host),
             "api_endpoint_own_address": str(addresses[host]),
             "api_endpoint_peers": [
                 str(address) for name, address in addresses.items() if name != host
@@ -124,24 +126,3 @@ class ApiEndpointPhase(AnsiblePhase):
                 for name, address in addresses.items()
             ],
         }
-
-
-def _address_problems(site: Site, address: Address) -> Iterator[str]:
-    networks = [network for network in site.network.machines if address in network]
-    if not networks:
-        listed = ", ".join(map(str, site.network.machines))
-        yield f"api_endpoint.address {address} is outside network.machines ({listed})"
-    for network in networks:
-        if address in (network.network_address, network.broadcast_address):
-            yield f"api_endpoint.address {address} is not a machine's address in {network}"
-    for name, host in site.hosts.items():
-        if host.address == address:
-            yield (
-                f"api_endpoint.address {address} is the address of hosts.{name}; the virtual"
-                " address must be a free one"
-            )
-
-
-def _router_id(address: Address | None) -> int:
-    """The address's last byte: two virtual addresses in one network get different numbers."""
-    return (int(address) & 0xFF) or 255 if address is not None else 51

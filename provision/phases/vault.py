@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from provision.dns.offers import Name
 from provision.facts import Facts, Query, ServiceQuery
 from provision.openings import Opening
 from provision.phase import AnsiblePhase, Context, Decision, GateSpec, Run, SecretFolder, Skip
@@ -41,6 +42,7 @@ from provision.vault.names import (
 )
 from provision.vault.pgp import public_key
 from provision.vault.roles import Duration, PolicyName, Role, RoleName
+from provision.virtualaddress import address_problems, priority, router_id
 
 SERVING_SECONDS = 180
 ANSWER_SECONDS = 60
@@ -75,8 +77,15 @@ class VaultSettings(Settings):
     port: Annotated[int, Field(ge=1024, le=65534)] = 8200
     """TCP port of its API; the next port is for the members among themselves."""
     names: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")], ...] = ()
-    """DNS names of the whole, each with a record for every member; the first is its address for
-    clients."""
+    """DNS names of the whole, each with a record for every member, or for ``address``; the first
+    is its address for clients."""
+    address: Address | None = None
+    """A free address of the machines' network that is held by a machine whose Vault serves; without
+    ``names`` it is the address for clients."""
+    interface: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,15}$")] | None = None
+    """Network interface that carries the address; without it, that of the machine's address."""
+    virtual_router_id: Annotated[int, Field(ge=1, le=255)] | None = None
+    """VRRP's number for the address, unique in the network; without it, the address's last byte."""
     disable_mlock: bool = False
     """Whether Vault's memory is left unlocked, for machines that forbid to lock it. Swap is kept
     from its unit in any case."""
@@ -125,6 +134,7 @@ class VaultPhase(AnsiblePhase):
         settings = site.settings(VaultSettings)
         yield from _host_problems(site, settings)
         yield from _share_problems(settings)
+        yield from _address_problems(site, settings)
         for name, path in settings.policies.items():
             if not site.resolve(path).is_file():
                 yield f"vault.policies.{name} {path} is no file that can be read"
@@ -140,12 +150,13 @@ class VaultPhase(AnsiblePhase):
     def secrets(self, site: Site) -> Sequence[SecretSpec]:
         """A certificate for each member, the users' passwords, and other components' secret ids."""
         settings = site.settings(VaultSettings)
+        shared = [*settings.names, *map(str, (settings.address,) if settings.address else ())]
         certificates = [
             Certificate(
                 f"vault/{name}",
                 authority="site-ca",
                 common_name=name,
-                names=(name, str(site.hosts[name].address), *settings.names),
+                names=(name, str(site.hosts[name].address), *shared),
                 usages=("server", "client"),
             )
             for name in vault_hosts(site)
@@ -167,7 +178,18 @@ class VaultPhase(AnsiblePhase):
         return (
             Opening(str(settings.port), "Vault", "any", on=on),
             Opening(str(settings.port + 1), "Vault's members", "machines", on=on),
+            *(
+                (Opening("", "Vault's address", "machines", on=on, protocol="vrrp"),)
+                if settings.address
+                else ()
+            ),
         )
+
+    def names(self, site: Site) -> Sequence[Name]:
+        """``vault``, wherever clients reach it."""
+        address = site.settings(VaultSettings).address
+        members = [site.hosts[name].address for name in vault_hosts(site)]
+        return (Name("vault", (address,) if address else members),)
 
     def taken_off(self, store: SecretFolder) -> str:
         """Put the keys aside, so that the next ``up`` makes a new Vault; they are never deleted."""
@@ -251,12 +273,21 @@ class VaultPhase(AnsiblePhase):
         site = context.site
         settings = site.settings(VaultSettings)
         address = site.hosts[host].address
+        hosts = vault_hosts(site)
         return {
             "vault_site": site.name,
             "vault_lead": vault_hosts(site)[0],
             "vault_members": member_urls(site),
             "vault_own_address": f"[{address}]" if address.version == 6 else str(address),
             "vault_port": settings.port,
+            "vault_address": "" if settings.address is None else str(settings.address),
+            "vault_interface": settings.interface or "",
+            "vault_virtual_router_id": _router_id(settings),
+            "vault_priority": priority(hosts, host),
+            "vault_address_source": str(address),
+            "vault_address_peers": [
+                str(site.hosts[name].address) for name in hosts if name != host
+            ],
             "vault_disable_mlock": settings.disable_mlock,
             "vault_unseal": settings.unseal,
             "vault_shares": settings.shares,
@@ -286,10 +317,12 @@ def vault_hosts(site: Site) -> tuple[str, ...]:
 
 
 def vault_url(site: Site) -> str:
-    """The address for clients: by name, or the first member's."""
+    """The address for clients: by name, the virtual one, or the first member's."""
     settings = site.settings(VaultSettings)
     if settings.names:
         return f"https://{settings.names[0]}:{settings.port}"
+    if settings.address:
+        return _url(settings.address, settings.port)
     return member_urls(site)[vault_hosts(site)[0]]
 
 
@@ -412,6 +445,26 @@ def _share_problems(settings: VaultSettings) -> Iterator[str]:
             "vault.pgp_keys let no machine read the shares, which vault.unseal: systemd-creds"
             " needs; write unseal: manual, or give no keys"
         )
+
+
+def _address_problems(site: Site, settings: VaultSettings) -> Iterator[str]:
+    if settings.address is None:
+        return
+    yield from address_problems(site, "vault.address", settings.address)
+    endpoint = getattr(site, "api_endpoint", None)
+    taken: Address | None = getattr(endpoint, "address", None)
+    if settings.address == taken:
+        yield f"vault.address {taken} is the API's (api_endpoint.address); give it another"
+    elif taken is not None:
+        number = getattr(endpoint, "virtual_router_id", None) or router_id(taken)
+        if number == _router_id(settings):
+            yield f"vault.virtual_router_id {number} is api_endpoint's; give another one"
+
+
+def _router_id(settings: VaultSettings) -> int:
+    """What nobody uses where there is no address."""
+    number = settings.virtual_router_id
+    return number or (router_id(settings.address) if settings.address else 1)
 
 
 def _url(address: Address, port: int) -> str:

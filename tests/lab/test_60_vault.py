@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hvac
 import pytest
 import requests
+import yaml
 
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.lab.machines import Lab, Machine
 
@@ -21,6 +25,7 @@ pytestmark = pytest.mark.services
 
 POLICY = "provision-admin"
 PORT = 8200
+UNSEAL = "/etc/provision/vault/unseal.cred"
 WIPE = "systemctl stop vault && rm -rf /var/lib/private/vault/* && systemctl start vault"
 
 
@@ -53,6 +58,26 @@ def test_the_leader_dies(lab: Lab, report: Callable[[str], None]) -> None:
     assert took < 15
     wait_until("every member serves", lambda: lab.provision("vault", "status"), seconds=60)
     assert _read(lab) == "after"
+
+
+def test_clients_of_the_address_outlive_the_leader(lab: Lab, report: Callable[[str], None]) -> None:
+    with _writing(lab) as gaps:
+        _leader(lab).run("systemctl kill --kill-whom=main --signal=KILL vault")
+        wait_until("every member serves", lambda: lab.provision("vault", "status"), seconds=60)
+    report(f"Vault's address takes no writes for {max(gaps):.1f} s when the leader is killed")
+    assert max(gaps) < 15
+
+
+def test_a_sealed_member_does_not_hold_the_address(lab: Lab) -> None:
+    look = f"ip -oneline address show to {_address(lab)}"
+    [holder] = [machine for machine in lab.machines.values() if machine.run(look)]
+    holder.run(f"mv {UNSEAL} {UNSEAL}.away && systemctl restart vault")
+    wait_until("another machine holds it", lambda: not holder.run(look), seconds=30)
+    assert _sealed(lab) == [holder.name]
+    wait_until("a write at the address", lambda: _write(lab, "moved", _address(lab)), seconds=30)
+    holder.run(f"mv {UNSEAL}.away {UNSEAL}")
+    lab.provision("up", "--no-verify", "--only", "vault")
+    assert _sealed(lab) == []
 
 
 def test_all_machines_reboot(lab: Lab, report: Callable[[str], None]) -> None:
@@ -195,13 +220,41 @@ def test_no_key_is_anywhere_but_in_the_sites_secrets(lab: Lab, tmp_path: Path) -
     assert not [True for value in values if value in printed]
 
 
+@contextmanager
+def _writing(lab: Lab) -> Iterator[list[float]]:
+    """A client at the virtual address that writes all the time; seconds between its writes."""
+    gaps: list[float] = []
+    ended = threading.Event()
+
+    def write() -> None:
+        last = time.monotonic()
+        while not ended.wait(0.2):
+            if _write(lab, "at the address", _address(lab)):
+                gaps.append(time.monotonic() - last)
+                last = time.monotonic()
+        gaps.append(time.monotonic() - last)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield gaps
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _address(lab: Lab) -> str:
+    return str(yaml.safe_load(lab.site_file.read_text())["vault"]["address"])
+
+
 def _client(lab: Lab, name: str) -> hvac.Client:
+    """For a member, or for an address."""
     session = requests.Session()
     session.trust_env = False
     authority = str(lab.state / "secrets" / "site-ca.crt")
     session.verify = authority
     return hvac.Client(
-        url=f"https://{lab.machines[name].address}:{PORT}",
+        url=f"https://{lab.machines[name].address if name in lab.machines else name}:{PORT}",
         token="",
         verify=authority,
         timeout=5,
@@ -230,9 +283,9 @@ def _sealed(lab: Lab) -> list[str]:
     return [name for name in lab.machines if _client(lab, name).sys.is_sealed()]
 
 
-def _write(lab: Lab, value: str) -> bool:
-    """Write through the first member that takes it."""
-    for name in lab.machines:
+def _write(lab: Lab, value: str, *at: str) -> bool:
+    """Write through the first member that takes it, or at an address."""
+    for name in at or lab.machines:
         try:
             _admin(lab, name).secrets.kv.v2.create_or_update_secret("lab", {"value": value})
         except (hvac.exceptions.VaultError, requests.RequestException):

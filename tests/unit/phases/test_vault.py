@@ -51,6 +51,13 @@ def problems(folder: Path, **settings: Any) -> str:
         ({"policies": {"mine": "absent.hcl"}}, "absent.hcl is no file that can be read"),
         ({"max_lease_ttl": "10 years"}, "max_lease_ttl"),
         ({"approles": {"a": {"policies": []}}}, "approles.a.policies"),
+        ({"address": "198.51.100.9"}, "vault.address 198.51.100.9 is outside network.machines"),
+        ({"address": "192.0.2.1"}, "vault.address 192.0.2.1 is the address of hosts.n1"),
+        ({"address": "192.0.2.100"}, "is the API's (api_endpoint.address); give it another"),
+        (
+            {"address": "192.0.2.101", "virtual_router_id": 100},
+            "vault.virtual_router_id 100 is api_endpoint's; give another one",
+        ),
         ({"approles": {"A": {"policies": ["p"]}}}, "approles"),
         (
             {"approles": {"a": {"policies": ["p"], "ttl": "2h", "max_ttl": "1h"}}},
