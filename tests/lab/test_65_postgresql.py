@@ -209,7 +209,7 @@ def test_passwords_are_nowhere(two: Lab) -> None:
     for machine in list(two.machines.values())[:2]:
         shown += machine.run(
             "journalctl --no-pager; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ;"
-            " grep -rah . /var/log /etc/provision/postgresql 2>/dev/null || true"
+            " grep -rhI . /var/log /etc/provision/postgresql 2>/dev/null || true"
         )
     shown += "".join(path.read_text() for path in (two.state / "runs").glob("*.jsonl"))
     for value in values:
