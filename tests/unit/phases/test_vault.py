@@ -21,12 +21,16 @@ from tests.support.vault import FakeStore
 ADA = """\
 -----BEGIN PGP PUBLIC KEY BLOCK-----
 
-mDMEawS6uRYJKwYBBAHaRw8BAQdAG0CFVwDsT7a1clyr04w7rkbx+p3ZlnuCca8T
-mKj2ZVa0D2FkYUBleGFtcGxlLm9yZ4iQBBMWCAA4FiEEK56ShwlKdInqfeii8vjr
-sqohjlQFAmsEurkCGwMFCwkIBwIGFQoJCAsCBBYCAwECHgECF4AACgkQ8vjrsqoh
-jlR8vAEAhdTaGRy35xeJrZvrXM9X77zZdt0om/vhzCwK8kn19gcBAKuyanXAPVT+
-DtyjCNAMfJVnkMN5J1mlmVq/2whTkvkK
-=7STV
+mDMEawUACRYJKwYBBAHaRw8BAQdAIJl947TYUNHG52aixoapoM6HZ+UU0IRYYBL2
+nE3huZ+0FUFkYSA8YWRhQGV4YW1wbGUub3JnPoiQBBMWCAA4FiEEEocvP7Ct+k3n
+7DlDm7+o1dYSk/UFAmsFAAkCGwMFCwkIBwIGFQoJCAsCBBYCAwECHgECF4AACgkQ
+m7+o1dYSk/Ub2QD+Lw9v5k54FGNG/0pU6t5+JW2kTomIg3xqYsWiKtXARRcA/0t1
+oficcEEd8cTfjTVdgiZB/37TFwhR72cHprcLvPkLuDgEawUACRIKKwYBBAGXVQEF
+AQEHQNe1A3h301gDfiJRvpGjwwunO6RAxgbKpgmcQJayUzo3AwEIB4h4BBgWCAAg
+FiEEEocvP7Ct+k3n7DlDm7+o1dYSk/UFAmsFAAkCGwwACgkQm7+o1dYSk/Wq/gEA
+tiAkpwYNPkQmCsemw7AlH+Q2cjNX9QaWNYAAEr3rtbIA/A1AxZeACtiNBTGJJsXy
+5XlxW24L6QQzsJZbCCx2R6oM
+=LNJ7
 -----END PGP PUBLIC KEY BLOCK-----
 """
 """A public key of nobody."""
@@ -79,6 +83,18 @@ def test_a_key_is_read_armoured_and_binary(tmp_path: Path) -> None:
     subprocess.run([*taken_off, str(armoured)], check=True)
     assert public_key(armoured) == public_key(binary)
     assert base64.b64decode(public_key(binary)) == binary.read_bytes()
+
+
+@pytest.mark.parametrize("length", [b"\x06", b"\xff\x00\x00\x00\x06"])
+def test_a_key_that_only_signs_is_refused(tmp_path: Path, length: bytes) -> None:
+    made = b"\x04" + bytes(4)
+    signs, encrypts = made + b"\x16", made + b"\x12"
+    key = tmp_path / "key.gpg"
+    key.write_bytes(b"\xc6" + length + signs + b"\xb4\x03abc" + b"\xb8\x06" + encrypts)
+    assert public_key(key)
+    key.write_bytes(b"\xc6" + length + signs + b"\xb4\x03abc")
+    with pytest.raises(ValueError, match="only signs"):
+        public_key(key)
 
 
 def test_a_reset_puts_the_keys_aside_and_the_next_vault_has_its_own() -> None:
