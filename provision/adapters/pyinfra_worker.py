@@ -146,8 +146,8 @@ class Program:
 
     def errors(self) -> str:
         """What the ended program said, without the mark that the command puts before each line."""
-        lines = self.channel.makefile_stderr("r").read().splitlines()
-        return "\n".join(line.removeprefix(": ") for line in lines)
+        lines = self.channel.makefile_stderr("r")
+        return "\n".join(line.rstrip("\n").removeprefix(": ") for line in lines)
 
     def _tell(self, lines: list[str]) -> None:
         self.channel.sendall("".join(f"{line}\n" for line in lines).encode())
@@ -220,6 +220,8 @@ class Machine:
         """Run ``command`` with ``lines`` as its input; once more on a connection gone stale."""
         fresh = self.connect()
         try:
+            if not fresh:
+                self._ask_for_life()
             return self._run(command, lines, seconds)
         except (SSHException, EOFError, OSError) as error:
             self.close()
@@ -233,6 +235,12 @@ class Machine:
         except (SSHException, EOFError, OSError) as error:
             self.close()
             raise self._failure(error) from error
+
+    def _ask_for_life(self) -> None:
+        """See that SSH still answers: a waiting program may take its time, and a machine not."""
+        transport = self.host.connector.client.get_transport()
+        with gevent.Timeout(CONNECT_SECONDS, SSHException("the connection is silent")):
+            transport.global_request("keepalive@openssh.com", wait=True)
 
     def _run(self, command: str, lines: list[str], seconds: float) -> dict[str, Any]:
         *first, request = lines
