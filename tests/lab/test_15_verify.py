@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,6 +23,7 @@ def test_everything_is_proven_and_nothing_is_left(lab: Lab, report: Callable[[st
     assert "provision-verify" not in lab.kubectl("get", "namespaces", "-o", "name")
 
 
+@pytest.mark.soak
 def test_what_does_not_work_is_named(lab: Lab) -> None:
     lab.kubectl("-n", "kube-system", "scale", "deployment/coredns", "--replicas=0")
     try:
