@@ -52,8 +52,8 @@ def everywhere(lab: Lab) -> Iterator[Callable[[str], None]]:
 
 
 @pytest.fixture
-def routed(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
-    """The lab with a router beside it, and a pool that the router is told about."""
+def routed(lab: Lab, tmp_path: Path) -> Iterator[tuple[Lab, Machine]]:
+    """The site with a pool that a router is told about, and that router."""
     host = {"address": ROUTER_ADDRESS, "parts": ["worker"]}
     with_router = lab.changed(tmp_path, lambda site: site["hosts"].update({ROUTER: host}))
     vagrant_up(with_router, ROUTER)
@@ -64,7 +64,7 @@ def routed(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
         (tmp_path / "bgp").chmod(0o600)
         changed = lab.changed(tmp_path, add_routing)
         changed.provision("up", "--no-verify")
-        yield with_router
+        yield changed, router
     finally:
         with_router.podman("rm", "--force", "--volumes", router.container)
         lab.kubectl(
@@ -146,9 +146,9 @@ def test_another_machine_announces_in_layer_2(
 
 
 def test_a_router_is_told_by_bgp(
-    routed: Lab, lab: Lab, everywhere: Callable[[str], None], report: Callable[[str], None]
+    routed: tuple[Lab, Machine], everywhere: Callable[[str], None], report: Callable[[str], None]
 ) -> None:
-    router = routed.machines[ROUTER]
+    lab, router = routed
     everywhere(ROUTED)
     all_of_them = {machine.address for machine in lab.machines.values()}
     wait_until("a way by each machine", lambda: ways(router) == all_of_them, seconds=120)
