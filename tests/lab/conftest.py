@@ -20,6 +20,7 @@ from provision.app import Application, read_site
 from provision.paths import state_path
 from provision.phase import Context
 from tests.lab.machines import KEY_FOLDER, ROOT, SITE_FILE, Lab
+from tests.lab.processes import ProcessWatch
 from tests.lab.workload import Workload
 
 FIGURES = pytest.StashKey[list[str]]()
@@ -43,6 +44,13 @@ def pytest_terminal_summary(
 def report(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Takes a line with a measured figure; all of them are printed at the end of the run."""
     return pytestconfig.stash[FIGURES].append
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watch() -> Iterator[ProcessWatch]:
+    """What could be read of every process of the run, from its beginning."""
+    with ProcessWatch() as watching:
+        yield watching
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,11 @@ import json
 import ssl
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 
 from tests.bench.noop import measure
+from tests.lab import leaks
 from tests.lab.machines import Lab
+from tests.lab.processes import ProcessWatch
 from tests.lab.waiting import wait_until
 from tests.lab.workload import Workload
 
@@ -124,67 +125,13 @@ def test_secrets_are_encrypted_in_etcd(lab: Lab) -> None:
         lab.kubectl("delete", "secret", "lab-sealed")
 
 
-def test_no_secret_lies_about(lab: Lab) -> None:
+def test_no_secret_lies_about(lab: Lab, watch: ProcessWatch) -> None:
     """Search for the real values of every private secret wherever a leak could show."""
-    from provision.secrets import SecretStore
-
-    values = {
-        name: value
-        for name, value in SecretStore(lab.state / "secrets").values().items()
-        if len(value) >= 16
-    }
-    assert values
-    controller = [lab.state / "runs", lab.state / "work"]
-    for name, value in values.items():
-        for needle in _needles(value):
-            for folder in controller:
-                for path in Path(folder).rglob("*"):
-                    assert not (path.is_file() and needle in path.read_bytes()), (name, path)
-    script = _machine_search([n for value in values.values() for n in _needles(value)])
-    for machine in lab.machines.values():
-        assert machine.run("python3 -", stdin=script).strip() == "[]"
-
-
-def _needles(value: bytes) -> list[bytes]:
-    """Pieces of a secret that would show: whole lines of it, long enough to be unique."""
-    lines = [line.strip() for line in value.splitlines()]
-    return [line for line in lines if len(line) >= 40 and b"-----" not in line][:3] or [
-        line for line in lines if len(line) >= 16
-    ][:1]
-
-
-def _machine_search(needles: list[bytes]) -> str:
-    """A script that looks for ``needles`` in logs, journal, arguments and environments."""
-    encoded = json.dumps([needle.decode("latin-1") for needle in needles])
-    return f"""
-import glob, json, os, subprocess
-needles = [n.encode("latin-1") for n in json.loads({encoded!r})]
-found = []
-def search(where, data):
-    found.extend(where for needle in needles if needle in data)
-search("journal", subprocess.run(["journalctl", "--no-pager", "-o", "cat"],
-                                 capture_output=True).stdout)
-mine = str(os.getpid())
-for path in glob.glob("/proc/[0-9]*/cmdline") + glob.glob("/proc/[0-9]*/environ"):
-    if path.split("/")[2] == mine:
-        continue
-    try:
-        search(path, open(path, "rb").read())
-    except OSError:
-        pass
-for top, _, files in os.walk("/var/log"):
-    for name in files:
-        path = os.path.join(top, name)
-        try:
-            search(path, open(path, "rb").read())
-        except OSError:
-            pass
-for path in glob.glob("/home/*/.ansible/**", recursive=True) + glob.glob("/root/.ansible/**",
-                                                                        recursive=True):
-    if os.path.isfile(path):
-        search(path, open(path, "rb").read())
-print(json.dumps(sorted(set(found))))
-"""
+    wanted = leaks.needles(leaks.of_the_store(lab))
+    assert wanted
+    assert leaks.leaks(lab, wanted, watch) == []
+    for name in lab.machines:
+        assert leaks.readable_by_anyone(lab, name, wanted) == []
 
 
 def _ours(files: dict[str, list[object]]) -> dict[str, list[object]]:
