@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provision.errors import ExitCode
+from provision.phase import AnsiblePhase
+from provision.plan import phases_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from provision.phase import Context
     from tests.lab.machines import Lab
 
 pytestmark = pytest.mark.services
@@ -42,4 +45,35 @@ def test_what_is_not_wanted_any_more_goes_when_it_is_said_so(lab: Lab, tmp_path:
 
     lab.machines["n2"].run("rmdir /var/lib/local-storage/kept")
     lab.provision("up", "--no-verify")
+    lab.provision("plan", expect=0)
+
+
+@pytest.mark.soak
+def test_all_that_is_optional_goes_and_comes_back(
+    lab: Lab, context: Context, tmp_path: Path
+) -> None:
+    optional = [phase for phase in phases_of(context.site) if phase.settings.optional]
+    names = {phase.name for phase in optional}
+    lab.provision("up", "--no-verify")
+    bare = lab.changed(tmp_path, lambda site: [site.pop(name, None) for name in names])
+
+    leftovers = json.loads(bare.provision("plan", "--json"))["leftovers"]
+    assert set(leftovers) == names
+    full = [name for name, leftover in leftovers.items() if leftover["data"]]
+    assert "vault" in full
+    refused = bare.provision("up", "--prune", expect=ExitCode.FINDINGS)
+    for name in full:
+        assert f"--with-data {name}" in refused
+
+    bare.provision("up", "--prune", *(word for name in full for word in ("--with-data", name)))
+    assert json.loads(bare.provision("plan", "--json", expect=0))["leftovers"] == {}
+    bare.provision("status")
+    for phase in optional:
+        assert isinstance(phase, AnsiblePhase)
+        for host in phase.hosts(context):
+            paths = [file.path for file in phase.desired(context, host).files]
+            there = lab.machines[host].run(f"ls -d {' '.join(paths)} / 2>/dev/null || true")
+            assert there == "/\n", (phase.name, host)
+
+    lab.provision("up")
     lab.provision("plan", expect=0)
