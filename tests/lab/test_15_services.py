@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,16 @@ def test_every_machine_has_figures(lab: Lab) -> None:
         return {line.split()[0] for line in lines if "<unknown>" not in line}
 
     wait_until("figures of all machines", lambda: shown() == set(lab.machines), seconds=120)
+
+
+def test_all_of_it_fits_into_one_host(report: Callable[[str], None]) -> None:
+    """Machines, cluster, services and this test together, which need 24 GiB at the most."""
+    figures = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    total, available = (
+        int(figures[name].split()[0]) / 2**20 for name in ("MemTotal", "MemAvailable")
+    )
+    report(f"memory in use on the host: {total - available:.1f} GiB of {total:.1f} GiB")
+    assert total - available < 24
 
 
 def test_a_claim_without_a_class_is_bound_and_keeps_its_data(services: Lab) -> None:
