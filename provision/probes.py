@@ -39,6 +39,7 @@ def pod(
     command: str = SERVE,
     *,
     node: str | None = None,
+    group: str | None = None,
     volumes: Mapping[str, str] | None = None,
     secrets: Mapping[str, str] | None = None,
     image_of: str = IMAGE,
@@ -49,6 +50,8 @@ def pod(
     ----------
     node
         The machine that it must run on.
+    group
+        What a Service knows it by, which other pods may share; its name unless said.
     volumes
         Names of claims by the path at which each is mounted.
     secrets
@@ -65,7 +68,7 @@ def pod(
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "labels": {"probe": name}},
+        "metadata": {"name": name, "labels": {"probe": group or name}},
         "spec": {
             "terminationGracePeriodSeconds": 1,
             "tolerations": [{"operator": "Exists"}],
@@ -92,7 +95,7 @@ def pod(
 
 
 def service(name: str, target: str, **spec: Any) -> dict[str, Any]:
-    """A Service whose only endpoint is the pod ``target``."""
+    """A Service whose endpoint is the pod ``target``, or the pods of that group."""
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from provision.probes import machines, pod, service, start
 from provision.proof import NotProvenError, Proof
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from provision.proof import Cluster, Ground, Object
     from provision.site import Site
@@ -20,7 +21,7 @@ ANSWER_SECONDS = 60
 
 
 class AddressProof(Proof):
-    """A Service gets the address that it asks for, and answers there from outside."""
+    """A Service gets the address that it asks for, and answers there whichever machine has it."""
 
     name = "address"
     component = "load_balancer"
@@ -41,24 +42,51 @@ class AddressProof(Proof):
         )
 
     def prove(self, ground: Ground, case: str) -> str:
-        """Ask for the pool's last free address, and fetch a page from it."""
-        server = machines(ground.site_context)[0]
+        """Fetch a page from the pool's last free address, and again when its machine lets it go."""
+        servers = {
+            name: pod(ground, f"web-{name}", node=name, group="web")
+            for name in machines(ground.site_context)[:2]
+        }
         address = _free(ground, case)
-        start(ground, pod(ground, "web", node=server))
-        wanted = service("web", "web", type="LoadBalancer", loadBalancerIP=address)
+        start(ground, *servers.values())
+        # Only a machine with a pod of its own may announce the address of such a Service.
+        wanted = service(
+            "web",
+            "web",
+            type="LoadBalancer",
+            loadBalancerIP=address,
+            externalTrafficPolicy="Local",
+        )
         ground.apply(wanted)
         ground.until(
             f"the Service to get {address}",
             lambda: _assigned(ground.get(wanted), address),
             ASSIGN_SECONDS,
         )
+        first = _answering(ground, address, servers)
+        others = servers.keys() - {first}
+        if not others:
+            return f"{address} answers from outside the cluster"
+        began = monotonic()
+        ground.delete(servers[first])
+        _answering(ground, address, others)
+        took = monotonic() - began
+        return (
+            f"{address} answers from outside the cluster; moves to another machine in {took:.1f} s"
+        )
 
-        def look() -> str:
-            said = ground.fetch(f"http://{_host(address)}/").strip()
-            return "" if said == server else f"it says {said!r}, not {server!r}"
 
-        ground.until(f"{address} to answer from outside", look, ANSWER_SECONDS)
-        return f"{address} answers from outside the cluster"
+def _answering(ground: Ground, address: str, servers: Collection[str]) -> str:
+    """The machine that answers at ``address``, once it is one of ``servers``."""
+    said = ""
+
+    def look() -> str:
+        nonlocal said
+        said = ground.fetch(f"http://{_host(address)}/").strip()
+        return "" if said in servers else f"it says {said!r}, not {' or '.join(sorted(servers))}"
+
+    ground.until(f"{address} to answer from outside", look, ANSWER_SECONDS)
+    return said
 
 
 def _free(ground: Ground, pool: str) -> str:
