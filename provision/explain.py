@@ -161,12 +161,15 @@ def _wanted(item: Any) -> str:
             allowed = re.findall(r"'([^']*)'", str(context["expected"]))
             return _one_of(allowed) if allowed else str(context["expected"])
         case "string_pattern_mismatch":
-            return DNS_LABEL_WORDS if context["pattern"] == DNS_LABEL else ""
+            return _PATTERNS.get(context["pattern"], "")
     return ""
 
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 """RFC 1123 label, which is also what Kubernetes takes as a node's name."""
+ENDPOINT = r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
+"""``HOST:PORT``, an IPv6 address in brackets."""
+_PATTERNS = {DNS_LABEL: DNS_LABEL_WORDS, ENDPOINT: "HOST:PORT, such as git.example.org:443"}
 
 
 def printable(text: str) -> str:

@@ -70,6 +70,22 @@ class Ground(Protocol):
             Nobody answers.
         """
 
+    def addresses(self, server: str, name: str) -> Sequence[str]:
+        """What a name server has for ``name``, as the controller sees it; none if it has nothing.
+
+        Parameters
+        ----------
+        server
+            ``address:port``.
+        name
+            Ends with a point.
+
+        Raises
+        ------
+        NotProvenError
+            It does not answer.
+        """
+
     def until(self, what: str, look: Callable[[], str], seconds: float) -> None:
         """Return once ``look()`` has nothing to object to.
 

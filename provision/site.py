@@ -36,7 +36,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from provision.errors import ConfigError
-from provision.explain import DNS_LABEL, explain, site_error
+from provision.explain import DNS_LABEL, ENDPOINT, explain, site_error
 from provision.yamlfile import YamlFile, read_yaml
 
 
@@ -174,6 +174,9 @@ class NetworkSettings(Model):
     """Network that pods get addresses from; private (RFC 1918) space."""
     services: Networks = (IPv4Network("10.96.0.0/16"),)
     """Network that Services get addresses from; private (RFC 1918) space."""
+    egress: tuple[Annotated[str, Field(pattern=ENDPOINT)], ...] = ()
+    """What pods must reach outside the cluster, each ``HOST:PORT`` (TCP): the Git server, image
+    registries, chart repositories, a proxy. ``provision verify`` tries them."""
 
 
 class BundleSettings(Model):

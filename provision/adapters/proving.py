@@ -15,6 +15,7 @@ import requests
 
 from provision.adapters.kubeapi import KubernetesApi, message
 from provision.adapters.kubernetes import Secrets
+from provision.adapters.onmachine.dns import ask
 from provision.errors import OperatorError, UnreachableError
 from provision.gates import INTERVAL
 from provision.phase import Context, Manifest
@@ -107,6 +108,20 @@ class ClusterGround:
                 return session.get(url, timeout=FETCH_SECONDS).text
             except requests.exceptions.RequestException as error:
                 raise NotProvenError(f"{url} does not answer", found=str(error)) from error
+
+    def addresses(self, server: str, name: str) -> Sequence[str]:
+        """What a name server has for ``name``, as the controller sees it; none if it has nothing.
+
+        Raises
+        ------
+        NotProvenError
+            It does not answer.
+        """
+        answers = ask([f"{server} {name} {kind}" for kind in ("A", "AAAA")]).values()
+        for answer in answers:
+            if answer["status"] not in ("NOERROR", "NXDOMAIN"):
+                raise NotProvenError(f"{server} does not tell {name}", found=answer["status"])
+        return [address for answer in answers for address in answer["values"]]
 
     def until(self, what: str, look: Callable[[], str], seconds: float) -> None:
         """Return once ``look()`` has nothing to object to.

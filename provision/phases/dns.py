@@ -147,7 +147,7 @@ class DnsPhase(AnsiblePhase):
         settings = site.settings(DnsSettings)
         if settings.mode == "check":
             return ()
-        return [Forward(zone, tuple(_sockets(site))) for zone in settings.all_zones()]
+        return [Forward(zone, tuple(sockets(site))) for zone in settings.all_zones()]
 
     def api_names(self, site: Site) -> Sequence[str]:
         """Every name that stands for the API's address."""
@@ -335,8 +335,8 @@ def _server_names(site: Site) -> Iterator[str]:
     return (f"ns{number}.{zone}." for number in range(1, len(servers(site)) + 1))
 
 
-def _sockets(site: Site) -> Iterator[str]:
-    """``address:port`` of every server."""
+def sockets(site: Site) -> Iterator[str]:
+    """``address:port`` of every server of the zones that the site names or runs."""
     settings = site.settings(DnsSettings)
     if settings.mode == "serve":
         listed = [_listen(site, host)[0] for host in servers(site)]
@@ -352,7 +352,7 @@ def _asked_by(site: Site, host: str) -> list[str]:
         case "serve":
             return [joined(_listen(site, host)[0], settings.port)]
         case "forward":
-            return list(_sockets(site))
+            return list(sockets(site))
         case "check":
             return [records.RESOLVER]
 

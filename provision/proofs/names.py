@@ -1,10 +1,10 @@
-"""Names of the site, as pods see them."""
+"""Names of the site, as pods and others see them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.phases.dns import DnsSettings
+from provision.phases.dns import DnsSettings, sockets
 from provision.plan import phases_of
 from provision.probes import LOOK_UP, pod, start
 from provision.proof import Proof
@@ -17,13 +17,13 @@ KNOWN_SECONDS = 60
 
 
 class NamesProof(Proof):
-    """A pod finds what the components have in the site's zone."""
+    """A pod finds what the components have in the site's zone, and so do others."""
 
     name = "names of the site"
     component = "dns"
 
     def prove(self, ground: Ground, case: str) -> str:
-        """Look every name up."""
+        """Look every name up: in a pod, and from outside at each of the zone's servers."""
         del case
         site = ground.site_context.site
         zone = site.settings(DnsSettings).zone
@@ -35,7 +35,11 @@ class NamesProof(Proof):
                 full = f"{name.label}.{zone}"
                 found = ground.run("client", LOOK_UP.format(name=full)).strip()
                 if found not in map(str, name.addresses):
-                    return f"{full} is {found or 'unknown'}"
+                    return f"{full} is {found or 'unknown'} in a pod"
+                for server in sockets(site):
+                    told = sorted(ground.addresses(server, f"{full}."))
+                    if told != sorted(map(str, name.addresses)):
+                        return f"{full} is {', '.join(told) or 'unknown'} at {server}"
             return ""
 
         ground.until("the names of the site", look, KNOWN_SECONDS)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from provision.probes import ask, machines, pod, service, start
+from provision.probes import LOOK_UP, ask, machines, pod, service, start
 from provision.proof import NotProvenError, Proof
 
 if TYPE_CHECKING:
-    from provision.proof import Ground
+    from collections.abc import Sequence
+
+    from provision.proof import Cluster, Ground
+    from provision.site import Site
 
 POLICY_SECONDS = 30
+EGRESS_SECONDS = 20
 CLOSED: dict[str, Any] = {
     "apiVersion": "networking.k8s.io/v1",
     "kind": "NetworkPolicy",
@@ -55,6 +60,43 @@ class PolicyProof(Proof):
         ground.delete(CLOSED)
         _answers(ground, "client", "web", server)
         return f"denied from {client} to {server}, and allowed again"
+
+
+class EgressProof(Proof):
+    """Pods reach what the site says they must, such as the Git server."""
+
+    name = "egress"
+    component = "cilium"
+
+    def cases(self, cluster: Cluster, site: Site) -> Sequence[str]:
+        """Every endpoint of ``network.egress``."""
+        del cluster
+        return site.network.egress
+
+    def prove(self, ground: Ground, case: str) -> str:
+        """Connect from a pod, by name where it is one."""
+        host, _, port = case.rpartition(":")
+        start(ground, pod(ground, "client"))
+        ground.until(
+            f"{case} to take a connection from a pod",
+            lambda: _connects(ground, host.strip("[]"), int(port)),
+            EGRESS_SECONDS,
+        )
+        return "a pod is connected"
+
+
+def _connects(ground: Ground, host: str, port: int) -> str:
+    """Why a pod is not connected."""
+    try:
+        ip_address(host)
+        address = host
+    except ValueError:
+        address = ground.run("client", LOOK_UP.format(name=host)).strip()
+        if not address:
+            return f"pods know no {host}"
+    # Runs ``true`` once it is connected.
+    ground.run("client", f"nc -w 5 {address} {port} -e true")
+    return ""
 
 
 def _answers(ground: Ground, client: str, name: str, wanted: str) -> None:

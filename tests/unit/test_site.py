@@ -412,6 +412,14 @@ def changed(old: str, new: str) -> str:
             id="option-as-bastion",
         ),
         pytest.param(
+            changed("machines: 10.0.0.0/24", "machines: 10.0.0.0/24\n  egress: [git.example.org]"),
+            "9:12",
+            "network.egress.0 does not have the form that it must have",
+            '"git.example.org"',
+            "HOST:PORT, such as git.example.org:443",
+            id="egress-without-port",
+        ),
+        pytest.param(
             SITE + "connection: {port: 65536}\n",
             "10:20",
             "connection.port must be at most 65535",
