@@ -6,6 +6,7 @@ import json
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -143,26 +144,33 @@ def test_an_address_in_use_is_refused(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_what_was_damaged_is_named_and_restored_alone(lab: Lab) -> None:
+    """One object is deleted, a setting, a text and a value of a chart are edited by hand."""
     lab.kubectl("-n", "local-storage", "delete", "deployment", "local-path-provisioner")
-    lab.kubectl(
-        "-n",
-        "metallb-system",
-        "patch",
-        "ipaddresspool",
-        "public",
-        "--type=merge",
-        "--patch",
-        '{"spec": {"autoAssign": false}}',
-    )
+    patch(lab, "metallb-system", "ipaddresspool/public", {"spec": {"autoAssign": False}})
+    patch(lab, "kube-system", "deployment/metrics-server", {"spec": {"replicas": 2}})
+    text = {"data": {"config.json": '{"nodePathMap": []}'}}
+    patch(lab, "local-storage", "configmap/local-path-config", text)
     planned = json.loads(lab.provision("plan", "--json", expect=2))["phases"]
     reasons = {
-        name: [why for whys in decision["reasons"].values() for why in whys]
+        name: {why for whys in decision["reasons"].values() for why in whys}
         for name, decision in planned.items()
         if decision["decision"] == "run"
     }
     assert reasons == {
-        "local_storage": ["object Deployment local-storage/local-path-provisioner is missing"],
-        "load_balancer": ["object IPAddressPool metallb-system/public differs in spec.autoAssign"],
+        "local_storage": {
+            "object Deployment local-storage/local-path-provisioner is missing",
+            "object ConfigMap local-storage/local-path-config differs in data.config.json",
+        },
+        "load_balancer": {"object IPAddressPool metallb-system/public differs in spec.autoAssign"},
+        "metrics_server": {"object Deployment kube-system/metrics-server differs in spec.replicas"},
     }
     lab.provision("up")
+    touched = {event["phase"] for event in lab.newest_journal() if event["event"] == "task"}
+    assert touched == set(reasons)
     lab.provision("plan", expect=0)
+
+
+def patch(lab: Lab, namespace: str, name: str, change: dict[str, Any]) -> None:
+    """Change an object as an administrator would by hand."""
+    text = json.dumps(change)
+    lab.kubectl("-n", namespace, "patch", name, "--type=merge", "--patch", text)
