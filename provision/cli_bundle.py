@@ -38,6 +38,12 @@ class Debian(StrEnum):
 
 @bundle_app.command(epilog="Example: provision bundle build --kubernetes 1.36.3 --source source")
 def build(
+    site: Annotated[
+        str | None,
+        typer.Option(
+            "--site", metavar="SITE", help="Only what this site needs, for its Kubernetes version."
+        ),
+    ] = None,
     kubernetes: Annotated[str, typer.Option(help="Kubernetes version.")] = "",
     source: Annotated[
         From, typer.Option(help="Build from Go modules, or fetch what is published.")
@@ -70,6 +76,10 @@ def build(
     from provision.bundle import commands
     from provision.bundle.display import shown
 
+    not_needed: frozenset[str] = frozenset()
+    if site is not None:
+        wanted, not_needed = _of_site(site)
+        kubernetes = kubernetes or wanted
     with shown(sys.stderr, as_json=as_json) as progress:
         built = commands.build(
             kubernetes,
@@ -80,6 +90,7 @@ def build(
             jobs=jobs,
             os_packages=tuple(release.value for release in os_packages or ()),
             packages=tuple(package or ()),
+            not_needed=not_needed,
             keep_caches=keep_caches,
             progress=progress,
         )
@@ -93,6 +104,16 @@ def build(
             )
         ],
     )
+
+
+def _of_site(name: str) -> tuple[str, frozenset[str]]:
+    """A site's Kubernetes version, and what its bundle may lack."""
+    from provision.app import find_site, read_site
+    from provision.phases.kubernetes import KubernetesSettings
+    from provision.plan import not_needed
+
+    site = read_site(find_site(name)).site
+    return site.settings(KubernetesSettings).version, not_needed(site)
 
 
 @bundle_app.command(epilog="Example: provision bundle verify 1.36.3")

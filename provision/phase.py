@@ -178,6 +178,10 @@ class Phase(ABC):
     settings: ClassVar[type[Settings]]
     """The component's settings in the site file."""
 
+    bundled: ClassVar[tuple[str, ...]] = ()
+    """Components of the bundle's catalog that are there for this component's sake; a bundle for a
+    site that has none of those who name it is built without it."""
+
     def enabled(self, site: Site) -> bool:
         """Whether the site has the component; without it nothing else here is asked."""
         return site.has(self.settings)

@@ -72,6 +72,12 @@ def phases_of(site: Site) -> tuple[Phase, ...]:
     return tuple(phase for phase in discover() if phase.enabled(site))
 
 
+def not_needed(site: Site) -> frozenset[str]:
+    """Components of the bundle's catalog that ``site`` has no use for."""
+    needed = {name for phase in phases_of(site) for name in phase.bundled}
+    return frozenset(name for phase in discover() for name in phase.bundled) - needed
+
+
 def select(phases: Sequence[Phase], names: Iterable[str]) -> tuple[Phase, ...]:
     """Only the phases with these names, in order; all of them without names.
 

@@ -10,7 +10,7 @@ Kubernetes version and returns it with all placeholders filled.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -290,6 +290,11 @@ class Selection(Model):
     kubernetes: str
     architecture: Architecture
     components: tuple[Selected, ...]
+
+    def without(self, names: Collection[str]) -> Selection:
+        """The same without the components called ``names``."""
+        kept = tuple(one for one in self.components if one.component not in names)
+        return self.model_copy(update={"components": kept})
 
     def with_component(self, component: Selected) -> Selection:
         """The same with one more component, which is none of the catalog."""

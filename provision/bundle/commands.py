@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +81,7 @@ def build(
     keep_caches: bool = False,
     os_packages: tuple[str, ...] = (),
     packages: tuple[str, ...] = (),
+    not_needed: Collection[str] = (),
     progress: Progress | None = None,
     cache: Path | None = None,
     keys: KeyRing | None = None,
@@ -106,6 +107,9 @@ def build(
         Debian releases whose packages, those of the roles, go into the bundle.
     packages
         Further ones, which a site's ``machine.packages`` names.
+    not_needed
+        Components to leave out, as long as the bundle does not hold them already: what was
+        built for one site is not lost by a build for another.
     cache, keys
         None: the caller's own.
     filler
@@ -141,7 +145,6 @@ def build(
             chosen = SourceSource(cache, store, results, jobs or default_jobs())
         elif chosen is None:
             chosen = _upstream(cache, store, mirrors, ca_bundle)
-        chosen.require(selection)
         archives = [
             PackageArchive(
                 cache / "debian" / f"packages-{release}-{selection.architecture}",
@@ -151,6 +154,10 @@ def build(
             )
             for release in sorted(set(os_packages))
         ]
+        name = f"{selection.kubernetes}-{source}-{selection.architecture}"
+        path = cache / "bundles" / "-".join([name, *(archive.step for archive in archives)])
+        selection = selection.without(frozenset(not_needed) - _held(path))
+        chosen.require(selection)
         if archives:
             require_apt()
         more = tuple(Step(archive.step, 0) for archive in archives)
@@ -161,8 +168,6 @@ def build(
                 (*role_packages(), *packages), progress
             )
             selection = selection.with_component(component)
-        name = f"{selection.kubernetes}-{source}-{selection.architecture}"
-        path = cache / "bundles" / "-".join([name, *(archive.step for archive in archives)])
         lock = write_bundle(path, selection, source, provided, store, keys)
         remember_steps(path, results.used_since(moment))
         freed = 0 if keep_caches else prune(cache, store, results)
@@ -236,6 +241,15 @@ def named(name: str, cache: Path | None = None) -> Path:
     if (folder / name / LOCK).exists():
         return folder / name
     return Bundle.find(folder, name or default_kubernetes_version())
+
+
+def _held(path: Path) -> frozenset[str]:
+    """Names of the components of the bundle at ``path``; none where there is no bundle."""
+    try:
+        lock = Lock.decode((path / LOCK).read_bytes(), str(path))
+    except (FileNotFoundError, BundleError):
+        return frozenset()
+    return frozenset(component.name for component in lock.components)
 
 
 def _upstream(

@@ -57,6 +57,7 @@ class CertManager(ClusterPhase):
     name = "cert_manager"
     after = ("depot", "machine", "cilium", "dns", "vault")
     settings = CertManagerSettings
+    bundled = ("cert-manager",)
     namespace = NAMESPACE
 
     def validate_site(self, site: Site) -> Iterator[str]:

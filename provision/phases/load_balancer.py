@@ -110,6 +110,7 @@ class LoadBalancer(ClusterPhase):
     name = "load_balancer"
     after = ("cilium",)
     settings = LoadBalancerSettings
+    bundled = ("metallb",)
     namespace = NAMESPACE
 
     def validate_site(self, site: Site) -> Iterator[str]:

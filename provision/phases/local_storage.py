@@ -59,6 +59,7 @@ class LocalStorage(ClusterPhase):
     name = "local_storage"
     after = ("cilium",)
     settings = LocalStorageSettings
+    bundled = ("local-path-provisioner",)
     namespace = "local-storage"
 
     def data(self, context: Context, host: str) -> Mapping[str, str]:

@@ -32,6 +32,7 @@ class MetricsServer(ClusterPhase):
     name = "metrics_server"
     after = ("cilium",)
     settings = MetricsServerSettings
+    bundled = ("metrics-server",)
     namespace = "kube-system"
 
     def objects(self, context: Context) -> Sequence[Manifest]:

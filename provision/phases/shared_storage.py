@@ -59,6 +59,7 @@ class SharedStoragePhase(ClusterPhase):
     name = "shared_storage"
     after = ("cilium",)
     settings = SharedStorageSettings
+    bundled = ("local-path-provisioner",)
     namespace = "shared-storage"
 
     def validate_site(self, site: Site) -> Iterator[str]:

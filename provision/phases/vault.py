@@ -119,6 +119,7 @@ class VaultPhase(AnsiblePhase):
     name = "vault"
     after = ("depot", "machine")
     settings = VaultSettings
+    bundled = ("vault",)
 
     def hosts(self, context: Context) -> tuple[str, ...]:
         """The machines that the settings name."""

@@ -54,6 +54,7 @@ class VaultKubernetes(ClusterPhase):
     name = "vault_kubernetes"
     after = ("depot", "kubernetes", "machine", "vault")
     settings = VaultKubernetesSettings
+    bundled = ("vault-plugin-auth-kubernetes",)
     namespace = "kube-system"
 
     def objects(self, context: Context) -> Sequence[Manifest]:

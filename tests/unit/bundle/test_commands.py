@@ -91,6 +91,19 @@ def test_a_bundle_with_packages_stands_beside_the_one_without(
         with_packages()
 
 
+def test_a_bundle_for_a_site_lacks_what_that_has_no_use_for_and_loses_nothing(cache: Path) -> None:
+    def build(*left_out: str) -> set[str]:
+        filler = _Small(BlobStore(cache / "blobs"))
+        built = commands.build("1.36.3", cache=cache, filler=filler, not_needed=left_out)
+        return {component.name for component in built.lock.components}
+
+    small = build("metallb", "vault")
+    assert not small & {"metallb", "vault"}
+    assert build("metallb") == small | {"vault"}
+    assert build("metallb", "vault") == small | {"vault"}
+    assert build() == small | {"vault", "metallb"}
+
+
 def test_building_again_gives_the_same_bundle(cache: Path) -> None:
     assert _build(cache).lock == _build(cache).lock
 
