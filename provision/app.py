@@ -26,6 +26,7 @@ from provision.leftovers import Leftover
 from provision.paths import cache_path, state_path
 from provision.phase import AnsiblePhase, Context, Phase
 from provision.plan import discover, phases_of, settings_models
+from provision.privatefiles import make_folder
 from provision.reveal import reveal
 from provision.secrets import SecretStore
 from provision.site import LoadedSite, OsPackages, SecretRef, Site, load_site, site_model
@@ -120,7 +121,7 @@ class Application:
     def state(self) -> Path:
         """Folder of the site's secrets, journals and working files; 0700."""
         path = state_path(self.site.name)
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path, "the folder for the site's secrets and journals cannot be made")
         return path
 
     @cached_property

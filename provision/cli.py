@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +28,9 @@ from provision.cli_common import (
 from provision.cli_postgresql import postgresql_app
 from provision.cli_secrets import secrets_app
 from provision.cli_vault import vault_app
-from provision.errors import ExitCode, OperatorError, UsageError
+from provision.errors import DiskFullError, ExitCode, OperatorError, UsageError
+from provision.paths import cache_path, state_path
+from provision.privatefiles import NO_ROOM
 
 app = typer.Typer(
     name="provision",
@@ -307,7 +310,22 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader of our output has gone (``| head``): there is nobody left to tell.
         sys.stderr.close()
         sys.exit(ExitCode.OK)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        sys.exit(_show(_no_room(error), arguments))
     sys.exit(code if isinstance(code, int) else ExitCode.OK)
+
+
+def _no_room(error: OSError) -> DiskFullError:
+    """The operator's error for a write that failed where nobody expected one."""
+    folders = dict.fromkeys(map(str, (state_path(""), cache_path(), gettempdir())))
+    return DiskFullError(
+        "a disk of this controller takes no more",
+        where=str(error.filename or ""),
+        found=error.strerror or str(error),
+        fix=f"free some space, then run this again: df -h {' '.join(folders)}",
+    )
 
 
 def _show(error: OperatorError, arguments: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -11,51 +12,56 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from provision.errors import DiskFullError, UsageError
+from provision.errors import UsageError
 from provision.events import Event
+from provision.privatefiles import make_folder, writing
 
 KEPT_RUNS = 100
 """Older journals are removed when a new one starts."""
+UNWRITTEN = "the journal cannot be written"
 
 
 class Journal:
-    """Appends a run's events to ``<folder>/<run id>.jsonl``, readable by its owner alone."""
+    """Appends a run's events to ``<folder>/<run id>.jsonl``, readable by its owner alone.
+
+    Raises
+    ------
+    DiskFullError, SecretsError
+        The file cannot be made.
+    """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder, UNWRITTEN)
         now = datetime.now(UTC)
         self.run = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}-{os.getpid()}"
         self.path = folder / f"{self.run}.jsonl"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        self._file = os.fdopen(os.open(self.path, flags, 0o600), "w", encoding="utf-8")
+        with writing(self.path, UNWRITTEN):
+            self._descriptor = os.open(self.path, flags, 0o600)
         self._lock = Lock()
         for old in sorted(folder.glob("*.jsonl"))[:-KEPT_RUNS]:
             old.unlink(missing_ok=True)
 
     def write(self, event: Event) -> None:
-        """Append ``event`` and hand it to the kernel at once.
+        """Append ``event`` as a whole line or not at all, and hand it to the kernel at once.
 
         Raises
         ------
         DiskFullError
             The controller's disk takes no more.
+        SecretsError
+            It cannot be written for another reason.
         """
-        line = json.dumps(event.as_dict(), default=str) + "\n"
-        with self._lock:
-            try:
-                self._file.write(line)
-                self._file.flush()
-            except OSError as error:
-                raise DiskFullError(
-                    "the journal cannot be written",
-                    where=str(self.path),
-                    found=error.strerror or str(error),
-                    fix="free some space, then: provision up",
-                ) from error
+        line = (json.dumps(event.as_dict(), default=str) + "\n").encode()
+        with self._lock, writing(self.path, UNWRITTEN):
+            written = os.write(self._descriptor, line)
+            if written < len(line):
+                os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        os.close(self._descriptor)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from provision.errors import LockedError
+from provision.privatefiles import writing
 
 
 @contextmanager
@@ -19,9 +20,13 @@ def local_lock(folder: Path, holder: str) -> Iterator[None]:
     ------
     LockedError
         Another process of this controller holds it; the error names it.
+    DiskFullError, SecretsError
+        Who holds it cannot be written down.
     """
     path = folder / "lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    otherwise = "the site's lock cannot be written; nothing was changed"
+    with writing(path, otherwise):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -32,8 +37,9 @@ def local_lock(folder: Path, holder: str) -> Iterator[None]:
                 found=os.pread(descriptor, 4096, 0).decode(errors="replace").strip(),
                 fix="wait for it, or read what it does: provision runs show",
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{holder}\n".encode(), 0)
+        with writing(path, otherwise):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{holder}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from provision.errors import DiskFullError, SecretsError
@@ -14,6 +16,9 @@ FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 PARTIAL_PREFIX = ".partial-"
 """How the name of a file begins that is still being written."""
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a write fails with where the disk, a quota or a limit on files takes no more."""
+UNWRITTEN = "the secret cannot be written; nothing was changed"
 
 
 def refuse_git_tree(path: Path) -> None:
@@ -35,8 +40,13 @@ def refuse_git_tree(path: Path) -> None:
             )
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, otherwise: str = UNWRITTEN) -> None:
     """Make ``path`` and what is missing above it, each 0700.
+
+    Parameters
+    ----------
+    otherwise
+        What the error says.
 
     Raises
     ------
@@ -46,12 +56,10 @@ def make_folder(path: Path) -> None:
         It cannot be made.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
+    with writing(path, otherwise):
         for folder in reversed(missing):
             folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
             sync_folder(folder.parent)
-    except OSError as error:
-        raise write_error(error, path) from error
 
 
 def check_folder(path: Path) -> None:
@@ -137,8 +145,13 @@ def read_given(path: Path) -> bytes:
     return content
 
 
-def write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes, otherwise: str = UNWRITTEN) -> None:
     """Put ``content`` at ``path``, 0600, in one step that a crash cannot divide.
+
+    Parameters
+    ----------
+    otherwise
+        What the error says.
 
     Raises
     ------
@@ -147,8 +160,8 @@ def write_private(path: Path, content: bytes) -> None:
     SecretsError
         It cannot be written.
     """
-    make_folder(path.parent)
-    try:
+    make_folder(path.parent, otherwise)
+    with writing(path, otherwise):
         descriptor, name = tempfile.mkstemp(prefix=PARTIAL_PREFIX, dir=path.parent)
         partial = Path(name)
         try:
@@ -161,17 +174,13 @@ def write_private(path: Path, content: bytes) -> None:
             partial.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
-    except OSError as error:
-        raise write_error(error, path) from error
 
 
 def remove_private(path: Path) -> None:
     """Remove the file at ``path``, for good even after a loss of power."""
-    try:
+    with writing(path):
         path.unlink(missing_ok=True)
         sync_folder(path.parent)
-    except OSError as error:
-        raise write_error(error, path) from error
 
 
 def sync_folder(path: Path) -> None:
@@ -233,17 +242,39 @@ def _read_error(error: OSError, path: Path) -> SecretsError:
     )
 
 
-def write_error(error: OSError, path: Path) -> DiskFullError | SecretsError:
+@contextmanager
+def writing(path: Path, otherwise: str = UNWRITTEN) -> Iterator[None]:
+    """Turn what a write to ``path`` fails with into the operator's error.
+
+    Parameters
+    ----------
+    otherwise
+        What the error says.
+
+    Raises
+    ------
+    DiskFullError
+        There is no room.
+    SecretsError
+        It cannot be written for another reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise write_error(error, path, otherwise) from error
+
+
+def write_error(error: OSError, path: Path, what: str = UNWRITTEN) -> DiskFullError | SecretsError:
     """The operator's error for a write to ``path`` that failed."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in NO_ROOM:
         return DiskFullError(
-            "the secret cannot be written; nothing was changed",
+            what,
             where=str(path),
             found=error.strerror or str(error),
             fix=f"free some space on that disk, then run this again: df -h {path.parent}",
         )
     return SecretsError(
-        "the secret cannot be written; nothing was changed",
+        what,
         where=str(path),
         found=error.strerror or str(error),
         fix=f"ls -ld {path.parent}",

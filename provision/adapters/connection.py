@@ -7,14 +7,13 @@ site does not say comes from there.
 
 from __future__ import annotations
 
-import os
 import shlex
-import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from provision.errors import ConfigError
+from provision.privatefiles import write_private
 from provision.site import Connection, Site
 
 CONNECT_SECONDS = 10
@@ -63,16 +62,11 @@ class Connections:
 
     @cached_property
     def written(self) -> Path:
-        """The configuration file, written when it differs; temporary file, then rename."""
+        """The configuration file, written when it differs."""
         text = self.text()
         if not self.path.exists() or self.path.read_text("utf-8") != text:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=".ssh_config-")
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(name).replace(self.path)
+            otherwise = "the configuration for SSH cannot be written; nothing was changed"
+            write_private(self.path, text.encode(), otherwise)
         return self.path
 
     def text(self) -> str:

@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -65,9 +65,9 @@ def recorded(app: Application, reporter: Reporter, command: str) -> Iterator[Rec
         outcome = "interrupted"
         raise
     finally:
-        seconds = round(monotonic() - started, 1)
-        emit(Event("run-finished", data={"outcome": outcome, "seconds": seconds}))
-        journal.close()
+        with closing(journal):
+            seconds = round(monotonic() - started, 1)
+            emit(Event("run-finished", data={"outcome": outcome, "seconds": seconds}))
 
 
 def holder(run: str = "") -> Holder:

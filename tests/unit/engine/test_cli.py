@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,54 @@ def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str],
     code, printed, _ = run(capsys, verb, "--help")
     assert code == 0
     assert f"Example: provision {verb}" in printed
+
+
+FULL = """\
+import resource, sys
+from provision.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+main(sys.argv[1:])
+"""
+"""A real limit on the size of files stands for the disk."""
+
+
+@pytest.mark.parametrize("verb", [["check"], ["plan"], ["up"], ["status"], ["reset", "--yes"]])
+def test_a_full_disk_of_the_controller(
+    capsys: pytest.CaptureFixture[str], elsewhere: Path, verb: list[str]
+) -> None:
+    run(capsys, "init", "--host", "a=127.0.0.1")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, *verb], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == ExitCode.DISK
+    assert "ssh_config: the configuration for SSH cannot be written" in done.stderr
+    assert "fix:    free some space on that disk" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((elsewhere / "state" / "provision" / "site").iterdir()) == []
+
+
+def test_output_that_nobody_can_keep() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "provision", "schema"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == ExitCode.DISK
+    assert done.stderr.startswith("error: a disk of this controller takes no more\n")
+    assert "fix:    free some space, then run this again: df -h" in done.stderr
+
+
+def test_a_place_where_nothing_can_be_kept(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(capsys, "init")
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
+    code, _, error = run(capsys, "runs")
+    assert code == ExitCode.SECRETS
+    assert "folder for the site's secrets and journals cannot be made" in error
 
 
 def test_commands_to_run_next_name_the_site_that_was_given() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -29,6 +31,32 @@ def test_a_killed_run_reads_as_interrupted_up_to_its_last_whole_line(tmp_path: P
         file.write('{"time": "half a li')
     (summary,) = past_runs(tmp_path)
     assert summary.outcome == "interrupted"
+
+
+SMALL = """\
+import resource, sys
+from pathlib import Path
+from provision.events import Event
+from provision.journal import Journal
+journal = Journal(Path(sys.argv[1]))
+journal.write(Event("run-started", data={"command": "up"}))
+resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+try:
+    journal.write(Event("task", text="x" * 300))
+finally:
+    journal.write(Event("run-finished", data={"outcome": "failed"}))
+"""
+
+
+def test_a_line_that_the_disk_took_in_part_is_taken_back(tmp_path: Path) -> None:
+    """A real limit on the size of files stands for the disk."""
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert "the journal cannot be written" in done.stderr
+    (summary,) = past_runs(tmp_path)
+    events = [event["event"] for event in read_run(tmp_path, summary.run)]
+    assert events == ["run-started", "run-finished"]
 
 
 def test_only_the_owner_may_read_a_journal(tmp_path: Path) -> None:
