@@ -123,7 +123,11 @@ class _Row:
 
 
 class LiveReporter:
-    """A table that is redrawn in place: a phase a row, with what it does now on each machine."""
+    """A table that is redrawn in place: a phase a row, with what it does now on each machine.
+
+    It appears once the machines were read, since until then the operator may be asked
+    whether a host key is the right one.
+    """
 
     def __init__(self, phases: list[str]) -> None:
         from rich.console import Console
@@ -136,7 +140,6 @@ class LiveReporter:
         )
 
     def __enter__(self) -> Self:
-        self._live.start()
         return self
 
     def __exit__(
@@ -149,9 +152,13 @@ class LiveReporter:
 
     def take(self, event: Event) -> None:
         """Fold ``event`` into the table."""
+        if event.kind == "run-started":
+            self._say("reading the machines")
+        elif event.kind == "notice" and event.text:
+            self._say(event.text)
+        elif event.phase:
+            self._live.start()
         row = self.rows.get(event.phase)
-        if event.kind == "notice":
-            self.console.print(event.text, markup=False)
         if row is None:
             return
         match event.kind:
@@ -163,17 +170,19 @@ class LiveReporter:
                 row.doing.clear()
                 row.waiting = event.text
             case "host-failed":
-                self.console.print(
-                    f"{event.phase}: {event.host}: {event.text}", style="red", markup=False
-                )
+                self._say(f"{event.phase}: {event.host}: {event.text}", style="red")
             case "phase-finished":
                 row.state = event.text or "done"
                 row.seconds = event.data.get("seconds")
                 row.doing.clear()
                 row.waiting = ""
 
+    def _say(self, text: str, style: str | None = None) -> None:
+        self.console.print(text, style=style, markup=False, highlight=False)
+
     def _table(self) -> Any:
         from rich.table import Table
+        from rich.text import Text
 
         table = Table.grid(padding=(0, 2))
         for name, row in self.rows.items():
@@ -181,12 +190,14 @@ class LiveReporter:
             if elapsed is None and row.started is not None:
                 elapsed = monotonic() - row.started
             doing = "; ".join(f"{host}: {task}" for host, task in row.doing.items())
-            table.add_row(
+            cells = (
                 name,
                 row.state,
                 "" if elapsed is None else _clock(elapsed),
                 f"waiting for {row.waiting}" if row.waiting else doing,
             )
+            # What machines and the API say may look like rich's own markup.
+            table.add_row(*map(Text, cells))
         return table
 
 

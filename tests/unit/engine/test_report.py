@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 from provision.events import Event
@@ -54,3 +58,57 @@ def test_json_lines_are_the_journals() -> None:
     event = waiting("API", 0)
     JsonReporter(stream).take(event)
     assert json.loads(stream.getvalue()) == event.as_dict()
+
+
+TABLE = """\
+import sys
+from provision.events import Event
+from provision.report import reporter
+
+with reporter("auto", ["machine", "depot"]) as shown:
+    shown.take(Event("run-started"))
+    shown.take(Event("plan"))
+    print("Trust it? ", end="", flush=True)
+    sys.stdin.readline()
+    shown.take(Event("phase-started", "machine", data={"hosts": ["n1"]}))
+    shown.take(Event("task", "machine", "n1", "Keep [the] list", {"status": "started"}))
+    shown.take(Event("notice", text="a notice"))
+    shown.take(Event("host-failed", "machine", "n2", "no room [/var]"))
+    shown.take(Event("waiting", "machine", text="pods: [/readyz] says [red]no"))
+    shown.take(Event("notice", text=""))
+"""
+
+
+def test_the_table_appears_after_questions_and_shows_what_was_said_as_it_is() -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", TABLE],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
+        text=True,
+    ) as process:
+        os.close(theirs)
+        before = _until(ours, b"Trust it? ")
+        os.write(ours, b"y\n")
+        after = _until(ours, None)
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    os.close(ours)
+    assert "reading the machines" in before
+    assert "depot" not in before
+    for text in ("a notice", "no room [/var]", "waiting for pods: [/readyz] says [red]no", "depot"):
+        assert text in after
+
+
+def _until(terminal: int, wanted: bytes | None) -> str:
+    """What comes at a terminal up to ``wanted``, or up to its end."""
+    seen = b""
+    while wanted is None or wanted not in seen:
+        try:
+            seen += os.read(terminal, 4096)
+        except OSError:
+            # The other end was closed.
+            break
+    return seen.decode()
