@@ -18,6 +18,9 @@ from provision.leftovers import Leftover
 from provision.phase import Blocked, Context, Decision, Phase, Run, Skip, Unknown
 from provision.site import Settings, Site
 
+NOBODY_ANSWERS = "none of its machines answers"
+"""Why nothing can be done for a component, and nothing told of it."""
+
 
 @lru_cache(maxsize=1)
 def discover() -> tuple[Phase, ...]:
@@ -121,9 +124,9 @@ class Plan:
     def of(cls, context: Context, phases: Sequence[Phase], facts: Facts) -> Plan:
         """Let each phase judge the facts."""
         return cls(
-            {phase.name: phase.decide(context, facts) for phase in phases},
+            {phase.name: _decided(phase, context, facts) for phase in phases},
             {
-                name: machine.error.what
+                name: f"{machine.error.what}: {machine.error.found}".removesuffix(": ")
                 for name, machine in facts.machines.items()
                 if machine.error is not None
             },
@@ -152,6 +155,15 @@ class Plan:
             "unreachable": dict(self.unreachable),
             "changes": self.changes,
         }
+
+
+def _decided(phase: Phase, context: Context, facts: Facts) -> Decision:
+    """What ``phase`` decides; nothing is said of machines none of which answered."""
+    decision = phase.decide(context, facts)
+    hosts = phase.hosts(context)
+    if isinstance(decision, Skip) and hosts and not set(hosts) & set(facts.reachable):
+        return Skip(NOBODY_ANSWERS, decision.attention)
+    return decision
 
 
 def decision_as_dict(decision: Decision) -> dict[str, Any]:
@@ -188,18 +200,25 @@ def render(plan: Plan, most_reasons: int = 12) -> Iterator[str]:
                     if len(reasons) > most_reasons:
                         yield f"{'':{width}}      and {len(reasons) - most_reasons} more (--json)"
             case Skip():
-                yield f"{name:{width}}  nothing to do: {decision.reason}"
+                known = "not known" if decision.reason == NOBODY_ANSWERS else "nothing to do"
+                yield f"{name:{width}}  {known}: {decision.reason}"
                 if decision.attention:
                     yield f"{'':{width}}    needs you: {decision.attention}"
             case Blocked():
                 yield f"{name:{width}}  blocked"
                 yield from (f"{'':{width}}    {finding}" for finding in decision.findings)
             case Unknown():
-                yield f"{name:{width}}  not known until {decision.until} has run"
+                yield f"{name:{width}}  not known yet: it needs {decision.until}"
     for leftover in plan.leftovers:
         yield f"{leftover.row()}; to take it off: {leftover.command}"
-    for host, why in plan.unreachable.items():
+    yield from _silent(plan.unreachable)
+
+
+def _silent(unreachable: Mapping[str, str]) -> Iterator[str]:
+    for host, why in unreachable.items():
         yield f"{host} does not answer: {why}"
+    if unreachable:
+        yield "what to do about machines that do not answer: provision check"
 
 
 def _alike(reasons: Mapping[str, Sequence[str]]) -> Iterator[tuple[list[str], Sequence[str]]]:

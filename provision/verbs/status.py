@@ -10,8 +10,8 @@ from provision import conditions
 from provision.app import Application
 from provision.errors import OperatorError
 from provision.facts import ClusterFacts, Facts
-from provision.phase import Blocked, Run, Skip
-from provision.plan import Plan
+from provision.phase import Blocked, Run, Skip, Unknown
+from provision.plan import NOBODY_ANSWERS, Plan
 from provision.verbs.up import make_plan
 
 SOON_DAYS = 30
@@ -97,7 +97,8 @@ def _phases(plan: Plan) -> Iterator[Row]:
         match decision:
             case Skip():
                 detail = decision.attention or decision.reason
-                yield Row("components", name, healthy=not decision.attention, detail=detail)
+                fine = not decision.attention and decision.reason != NOBODY_ANSWERS
+                yield Row("components", name, healthy=fine, detail=detail)
             case Run():
                 first = next(f"{host}: {why[0]}" for host, why in decision.reasons.items())
                 count = sum(map(len, decision.reasons.values()))
@@ -105,8 +106,8 @@ def _phases(plan: Plan) -> Iterator[Row]:
                 yield Row("components", name, healthy=False, detail=detail)
             case Blocked():
                 yield Row("components", name, healthy=False, detail=decision.findings[0])
-            case _:
-                yield Row("components", name, healthy=False, detail="cannot be judged yet")
+            case Unknown():
+                yield Row("components", name, healthy=False, detail=f"needs {decision.until}")
 
 
 def _nodes(app: Application, cluster: ClusterFacts) -> Iterator[Row]:
@@ -129,7 +130,12 @@ def _etcd(app: Application, facts: Facts) -> Iterator[Row]:
     try:
         members = {member.name: member for member in app.etcd.members(asked)}
     except OperatorError as error:
-        yield Row("etcd", "members", healthy=False, detail=f"{error.what}: {error.found}")
+        yield Row(
+            "etcd",
+            "members",
+            healthy=False,
+            detail=f"{error.what}: {error.found}".removesuffix(": "),
+        )
         return
     for name in app.site.control_plane:
         member = members.pop(name, None)

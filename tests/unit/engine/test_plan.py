@@ -5,7 +5,7 @@ import pytest
 from provision.errors import UsageError
 from provision.phase import Blocked, Run, Skip, Unknown
 from provision.plan import Plan, order, render, select
-from tests.support.fakes import LabelPhase
+from tests.support.fakes import FakeSite, LabelPhase, make_site
 
 
 def test_phases_stand_behind_those_they_name() -> None:
@@ -29,6 +29,14 @@ def test_selecting_an_unknown_phase_lists_the_known_ones() -> None:
     assert caught.value.wanted == "one of: a, b"
 
 
+def test_nothing_is_told_of_machines_none_of_which_answers() -> None:
+    fake = FakeSite(make_site(), unreachable={"n1", "n2", "n3"})
+    phases = (LabelPhase("machine"),)
+    plan = Plan.of(fake.context, phases, fake.observe(fake.context, phases, ["n1", "n2", "n3"]))
+    assert not plan.changes
+    assert next(render(plan)) == "machine  not known: none of its machines answers"
+
+
 def test_every_kind_of_decision_is_shown_with_its_reason() -> None:
     why = ["file /etc/a is missing, wanted present"]
     plan = Plan(
@@ -47,8 +55,9 @@ def test_every_kind_of_decision_is_shown_with_its_reason() -> None:
         "depot       nothing to do: every machine is as the site says\n"
         "kubernetes  blocked\n"
         "              1.36 runs, 1.37 is wanted\n"
-        "cilium      not known until kubernetes has run\n"
-        "n3 does not answer: connection refused"
+        "cilium      not known yet: it needs kubernetes\n"
+        "n3 does not answer: connection refused\n"
+        "what to do about machines that do not answer: provision check"
     )
     assert plan.changes
     assert plan.findings == ("kubernetes: 1.36 runs, 1.37 is wanted",)
