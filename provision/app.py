@@ -18,7 +18,7 @@ from provision.adapters.ansible import AnsibleRunner
 from provision.adapters.connection import Connections
 from provision.adapters.etcd import EtcdReader
 from provision.adapters.pyinfra import PyinfraMachines
-from provision.errors import ConfigError, FindingsError, SecretsError
+from provision.errors import BundleError, ConfigError, FindingsError, SecretsError
 from provision.explain import located, site_error
 from provision.facts import ClusterFacts, Facts, Query, ServiceQuery
 from provision.inventory import ControllerPaths, machine_variables
@@ -29,9 +29,10 @@ from provision.plan import discover, phases_of, settings_models
 from provision.privatefiles import make_folder
 from provision.reveal import reveal
 from provision.secrets import SecretStore
-from provision.site import LoadedSite, OsPackages, SecretRef, Site, load_site, site_model
+from provision.site import LoadedSite, OsPackages, SecretRef, Site, site_model, validated
 from provision.state import declared_packages
 from provision.worker import Worker, start_worker
+from provision.yamlfile import YamlFile, read_yaml
 
 if TYPE_CHECKING:
     from provision.adapters.hostkeys import UnknownHostKey
@@ -75,7 +76,18 @@ def find_site(given: str | None) -> Path:
 
 def read_site(path: Path) -> LoadedSite:
     """Read a site file and let every component judge its part of it."""
-    loaded = load_site(path, site_model(settings_models(discover())))
+    return judged(read_yaml(path))
+
+
+def judged(source: YamlFile) -> LoadedSite:
+    """The site of a YAML file, every component having judged its part of it.
+
+    Raises
+    ------
+    ConfigError
+        All that is wrong with it.
+    """
+    loaded = validated(source, site_model(settings_models(discover())))
     problems = [
         located(problem, loaded.file)
         for phase in phases_of(loaded.site)
@@ -84,6 +96,20 @@ def read_site(path: Path) -> LoadedSite:
     if problems:
         raise site_error(problems)
     return loaded
+
+
+def _refuse_unknown_version(kubernetes: str) -> None:
+    from provision.bundle.catalog import catalog
+
+    known = catalog().kubernetes_versions()
+    if kubernetes not in known:
+        raise ConfigError(
+            "the catalog does not have this version of Kubernetes, and no bundle here has it",
+            where="kubernetes.version",
+            found=kubernetes,
+            wanted=f"one of: {', '.join(known)}",
+            fix="correct it in the site file, or name a bundle that has it: bundle.path",
+        )
 
 
 def _phase(name: str) -> Phase:
@@ -137,11 +163,17 @@ class Application:
             return self.site.resolve(self.site.bundle.path)
         from provision.bundle import Bundle
 
-        return Bundle.find(
-            cache_path() / "bundles",
-            self._kubernetes_version,
-            os_packages=self.site.os_packages is OsPackages.BUNDLE,
-        )
+        architectures = {host.architecture.value for host in self.site.hosts.values()}
+        try:
+            return Bundle.find(
+                cache_path() / "bundles",
+                self._kubernetes_version,
+                architectures.pop() if len(architectures) == 1 else None,
+                os_packages=self.site.os_packages is OsPackages.BUNDLE,
+            )
+        except BundleError:
+            _refuse_unknown_version(self._kubernetes_version)
+            raise
 
     @cached_property
     def trusted_keys(self) -> tuple[Path, ...]:

@@ -399,7 +399,12 @@ class LoadedSite:
 
 
 def load_site(path: Path, model: type[Site]) -> LoadedSite:
-    """Read and validate a site file.
+    """Read and validate a site file; raises as :func:`validated` and ``read_yaml`` do."""
+    return validated(read_yaml(path), model)
+
+
+def validated(source: YamlFile, model: type[Site]) -> LoadedSite:
+    """The site that a YAML file describes.
 
     Raises
     ------
@@ -407,7 +412,6 @@ def load_site(path: Path, model: type[Site]) -> LoadedSite:
         With the line, column and key path of the first problem, and the
         others listed below it.
     """
-    source = read_yaml(path)
     if not isinstance(source.data, Mapping):
         raise ConfigError(
             "a site file is a mapping of keys to values",
@@ -420,5 +424,5 @@ def load_site(path: Path, model: type[Site]) -> LoadedSite:
         site = model.model_validate(source.data)
     except ValidationError as error:
         raise site_error(explain(error, source, model)) from error
-    site.place(path.absolute().parent)
+    site.place(source.path.absolute().parent)
     return LoadedSite(site, source)

@@ -67,7 +67,7 @@ class Bundle:
         )
         key = signer(content, signature, keys)
         if key is None:
-            raise _not_trusted(path, content, signature, keys)
+            raise _not_trusted(path, content, signature, keys, named=bool(files))
         bundle = cls(path, Lock.decode(content, str(path / LOCK)), key)
         bundle._complete()
         return bundle
@@ -103,11 +103,13 @@ class Bundle:
         }
         if not found:
             others = sorted(path.parent.name for path in folder.glob(f"[!.]*/{LOCK}"))
+            chosen = f" --architecture {architecture}" if architecture and others else ""
             raise BundleError(
-                f"there is no bundle for Kubernetes {kubernetes}",
+                f"there is no bundle for Kubernetes {kubernetes}"
+                + (f" on {architecture}" if chosen else ""),
                 where=str(folder),
                 found=", ".join(others) or "no bundle at all",
-                fix=f"provision bundle build --kubernetes {kubernetes}",
+                fix=f"provision bundle build --kubernetes {kubernetes}{chosen}",
             )
         return max(
             found,
@@ -333,22 +335,34 @@ def _read_signature(folder: Path) -> bytes:
 
 
 def _not_trusted(
-    folder: Path, content: bytes, signature: bytes, keys: Iterable[PublicKey]
+    folder: Path,
+    content: bytes,
+    signature: bytes,
+    keys: Iterable[PublicKey],
+    *,
+    named: bool,
 ) -> BundleError:
-    """Why no trusted key made the signature: another key did, or nothing fits."""
+    """Why no trusted key made the signature: another key did, or nothing fits.
+
+    ``named`` says that the keys to believe were given, so that none that is pinned counts.
+    """
     trusted = ", ".join(key.fingerprint for key in keys) or "no key is trusted yet"
     beside = folder / PUBLIC_KEY
     if beside.is_file():
         own = PublicKey.read(beside)
         if own.signed(content, signature):
+            trust = (
+                f"name its key in bundle.trusted_keys: {beside}"
+                if named
+                else f"provision bundle verify {folder} --trust"
+            )
             return BundleError(
                 "the bundle is signed by a key that is not trusted here",
                 where=str(folder),
                 found=own.fingerprint,
                 wanted=trusted,
                 why="anyone can sign with a key of their own",
-                fix="compare the fingerprint with the one its maker tells you, then: "
-                f"provision bundle verify {folder} --trust",
+                fix=f"compare the fingerprint with the one its maker tells you, then: {trust}",
             )
     return BundleError(
         "the bundle was changed after it was signed, or its signature is broken",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from ipaddress import ip_address, ip_network
+from collections.abc import Collection, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
+from provision.app import judged
 from provision.errors import ConfigError, UsageError
+from provision.privatefiles import NO_ROOM, write_error
+from provision.yamlfile import parse_yaml
 
 TEMPLATE = """\
 # The one hand-written input of `provision`. Every key: provision schema
@@ -20,8 +23,8 @@ hosts:
 
 network:
   machines: {machines}
-  pods: 10.244.0.0/16
-  services: 10.96.0.0/16
+  pods: {pods}
+  services: {services}
 
 api_endpoint:
   address: {endpoint}     # a free address of the machines' network, held by one machine at a time
@@ -29,6 +32,9 @@ api_endpoint:
 kubernetes:
   version: {version}
 """
+
+NETWORKS = {4: ("10.244.0.0/16", "10.96.0.0/16"), 6: ("fd00:244::/56", "fd00:96::/112")}
+"""Networks of pods and of Services for a new site, by the family of its machines."""
 
 
 def write_site(
@@ -46,11 +52,13 @@ def write_site(
     Raises
     ------
     UsageError
-        A host is not of the form ``NAME=ADDRESS``.
+        A host is not of the form ``NAME=ADDRESS``, or what is given makes no site.
     ConfigError
-        The file is there already; it is left as it is.
+        The file is there already and is left as it is, or it cannot be written.
+    DiskFullError
+        There is no room for it.
     """
-    machines = dict(_parse(item) for item in hosts) or {
+    machines = _machines(hosts) or {
         "n1": "192.0.2.11",
         "n2": "192.0.2.12",
         "n3": "192.0.2.13",
@@ -61,18 +69,28 @@ def write_site(
         f" parts: [{'control_plane, worker' if index < leaders else 'worker'}]}}"
         for index, (host, address) in enumerate(machines.items())
     ]
-    network = ip_network(f"{next(iter(machines.values()))}/24", strict=False)
+    first = ip_address(next(iter(machines.values())))
+    network = ip_network(f"{first}/{24 if first.version == 4 else 64}", strict=False)
+    pods, services = NETWORKS[first.version]
     text = TEMPLATE.format(
         name=name,
         user="admin",
         hosts="\n".join(rows),
         machines=network,
-        endpoint=endpoint or network.broadcast_address - 4,
+        pods=pods,
+        services=services,
+        endpoint=endpoint or _free(set(machines.values()), network),
         version=version or newest_version(),
     )
+    _refuse_what_makes_no_site(text, path, version)
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+            try:
+                file.write(text)
+                file.flush()
+            except OSError:
+                path.unlink()
+                raise
     except FileExistsError as error:
         raise ConfigError(
             "the file is there already and was left as it is",
@@ -80,8 +98,13 @@ def write_site(
             fix="name another with --output",
         ) from error
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise write_error(error, path.absolute(), "the site file cannot be written") from error
         raise ConfigError(
-            "the file cannot be written", where=str(path), found=error.strerror or str(error)
+            "the file cannot be written",
+            where=str(path),
+            found=error.strerror or str(error),
+            fix="name another with --output",
         ) from error
     return path
 
@@ -91,6 +114,55 @@ def newest_version() -> str:
     from provision.bundle.catalog import default_kubernetes_version
 
     return default_kubernetes_version()
+
+
+def _refuse_what_makes_no_site(text: str, path: Path, version: str | None) -> None:
+    try:
+        judged(parse_yaml(text, path))
+    except ConfigError as error:
+        raise UsageError(
+            error.what,
+            found=error.found,
+            wanted=error.wanted,
+            fix="provision init --help",
+            also=error.also,
+        ) from error
+    known = known_versions()
+    if version is not None and version not in known:
+        raise UsageError(
+            "the catalog does not have this Kubernetes version",
+            found=version,
+            wanted=f"one of: {', '.join(known)}",
+        )
+
+
+def known_versions() -> tuple[str, ...]:
+    """The Kubernetes versions that can be bundled."""
+    from provision.bundle.catalog import catalog
+
+    return catalog().kubernetes_versions()
+
+
+def _free(taken: Collection[str], network: IPv4Network | IPv6Network) -> IPv4Address | IPv6Address:
+    """An address near the end of ``network`` that no machine has."""
+    address = network.broadcast_address - 4
+    while str(address) in taken:
+        address -= 1
+    return address
+
+
+def _machines(items: Sequence[str]) -> dict[str, str]:
+    """The machines by name, none of which may be given twice."""
+    found: dict[str, str] = {}
+    for name, address in map(_parse, items):
+        if name in found:
+            raise UsageError(
+                "two hosts have the same name",
+                found=f"{name}={found[name]} and {name}={address}",
+                wanted="a name of its own for each",
+            )
+        found[name] = address
+    return found
 
 
 def _parse(item: str) -> tuple[str, str]:

@@ -93,6 +93,7 @@ def test_a_lock_signed_anew_by_a_stranger(small: SmallBundle, tmp_path: Path) ->
     with pytest.raises(BundleError, match="a key that is not trusted here") as caught:
         Bundle.open(small.folder, [trusted])
     assert caught.value.found == key.fingerprint
+    assert "bundle.trusted_keys" in caught.value.fix
 
 
 def test_no_key_is_trusted_before_one_is_pinned(
@@ -185,8 +186,10 @@ def test_the_newest_bundle_for_a_version_is_found(small: SmallBundle, tmp_path: 
         Bundle.find(tmp_path / "bundles", "1.37.2")
     assert caught.value.found == small.folder.name
     assert caught.value.fix == "provision bundle build --kubernetes 1.37.2"
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match="on arm64") as caught:
         Bundle.find(tmp_path / "bundles", "1.36.3", "arm64")
+    assert caught.value.found == small.folder.name
+    assert caught.value.fix.endswith("--architecture arm64")
 
 
 @settings(max_examples=60, deadline=None)
