@@ -47,7 +47,7 @@ app.add_typer(postgresql_app, name="postgresql")
 app.add_typer(new_app, name="new")
 
 
-@app.command(epilog="Example: provision init --name stella --host n1=192.0.2.11 > site.yaml")
+@app.command(epilog="Example: provision init --name stella --host n1=192.0.2.11")
 def init(
     name: Annotated[str, typer.Option(help="Name of the site.")] = "site",
     host: Annotated[
@@ -72,7 +72,9 @@ def init(
 
 
 @app.command(epilog="Example: provision schema > site.schema.json")
-def schema() -> None:
+def schema(
+    as_json: JsonOption = True,  # noqa: ARG001 - there is no other form; scripts give it everywhere
+) -> None:
     """Print the JSON schema of site files, for editors and reviewers."""
     from provision.descriptions import DescribedSchema
     from provision.plan import discover, settings_models
@@ -90,7 +92,8 @@ def check(site: SiteOption = None, as_json: JsonOption = False) -> None:
 
     with working_on(site) as application:
         findings = check_site(application)
-    show([vars(item) for item in findings], as_json, lambda: render(findings))
+    data = [vars(item) for item in findings]
+    show(data, as_json, lambda: (runnable(line, site) for line in render(findings)))
     if any(item.severity == "error" for item in findings):
         raise typer.Exit(ExitCode.FINDINGS)
 
@@ -106,7 +109,7 @@ def plan(site: SiteOption = None, only: OnlyOption = None, as_json: JsonOption =
 
     with working_on(site) as application:
         made, _ = make_plan(application, only or [])
-    show(made.as_dict(), as_json, lambda: render(made))
+    show(made.as_dict(), as_json, lambda: (runnable(line, site) for line in render(made)))
     if made.findings:
         raise typer.Exit(ExitCode.FINDINGS)
     if made.unreachable:
@@ -191,7 +194,8 @@ def status(site: SiteOption = None, as_json: JsonOption = False) -> None:
 
     with working_on(site) as application:
         found = site_status(application)
-    show(found.as_dict(), as_json, lambda: render(found))
+    lines = (runnable(line, site) for line in render(found))
+    show(found.as_dict(), as_json, lambda: lines)
     raise typer.Exit(ExitCode.OK if found.healthy else ExitCode.UNHEALTHY)
 
 
@@ -209,12 +213,28 @@ def reset(
 
     interrupt = Interrupt()
     with working_on(site) as application:
-        name = application.site.name
-        if not yes and typer.prompt(f"Everything on {name} is lost. Type the site's name") != name:
-            raise UsageError("that is not the site's name; nothing was touched")
+        if not yes:
+            _confirm_reset(application.site.name)
         names = [phase.name for phase in reversed(application.phases)]
         with _Stoppable(interrupt), reporter(reporter_kind(as_json, plain), names) as shown:
             take_down(application, shown, interrupt)
+
+
+def _confirm_reset(site: str) -> None:
+    try:
+        typed = typer.prompt(f"Everything on {site} is lost. Type the site's name", err=True)
+    except typer.Abort as error:
+        raise UsageError(
+            "the site's name was not typed; nothing was touched",
+            fix="run it at a terminal, or without questions: provision reset --yes",
+        ) from error
+    if typed != site:
+        raise UsageError(
+            "that is not the site's name; nothing was touched",
+            found=typed,
+            wanted=site,
+            fix="provision reset",
+        )
 
 
 @app.command(epilog="Example: provision inventory --site inventory/lab --list")
@@ -222,6 +242,7 @@ def inventory(
     site: SiteOption = None,
     host: Annotated[str | None, typer.Option(help="Variables of one machine.")] = None,
     list_all: Annotated[bool, typer.Option("--list", help="All machines (the default).")] = True,  # noqa: ARG001 - Ansible calls inventories with --list
+    as_json: JsonOption = True,  # noqa: ARG001 - there is no other form; scripts give it everywhere
 ) -> None:
     """Print Ansible's dynamic inventory, so that plain ansible-playbook works."""
     from provision.inventory import groups
@@ -258,13 +279,20 @@ def runs(
 def new_component(
     name: Annotated[str, typer.Argument(help="Name in snake_case.")],
     after: Annotated[str, typer.Option(help="Phase that it comes after.")] = "kubernetes",
+    as_json: JsonOption = False,
 ) -> None:
     """Scaffold a component: phase, role, playbook, scenario, docs page, fragment."""
     from provision.verbs.new import scaffold_component
 
-    for path in scaffold_component(name, after):
-        typer.echo(f"wrote {path}")
-    typer.echo("next, what is made from the others: scripts/generate")
+    written = [str(path) for path in scaffold_component(name, after)]
+    show(
+        {"written": written, "next": "scripts/generate"},
+        as_json,
+        lambda: [
+            *(f"wrote {path}" for path in written),
+            "next, what is made from the others: scripts/generate",
+        ],
+    )
 
 
 class _Stoppable:
@@ -296,12 +324,16 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the documented code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=arguments, prog_name="provision", standalone_mode=False)
     except OperatorError as error:
         sys.exit(_show(error, arguments))
     except typer.Abort:
         sys.exit(ExitCode.INTERRUPTED)
     except typer.TyperException as error:
+        if error.format_message().startswith("Usage:"):
+            # A group without a verb: its help is the whole answer.
+            typer.echo(error.format_message(), err=True)
+            sys.exit(ExitCode.USAGE)
         wrong = UsageError(error.format_message(), fix="provision --help")
         sys.exit(_show(wrong, arguments))
     except KeyboardInterrupt:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from provision.cli_common import JsonOption, show
+from provision.cli_common import JsonOption, application_of, show
+from provision.errors import UsageError
 from provision.site import Architecture
 
 bundle_app = typer.Typer(help="Build, verify and show bundles.", no_args_is_help=True)
@@ -19,6 +20,11 @@ NameArgument = Annotated[
 ]
 KeyOption = Annotated[
     list[Path] | None, typer.Option("--key", help="Trusted public key; repeatable.")
+]
+
+UsedBySite = Annotated[
+    str | None,
+    typer.Option("--site", metavar="SITE", help="The bundle and the keys that this site uses."),
 ]
 
 
@@ -120,6 +126,7 @@ def _of_site(name: str) -> tuple[str, frozenset[str]]:
 def verify(
     name: NameArgument = "",
     key: KeyOption = None,
+    site: UsedBySite = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Trust the key beside the bundle from now on.")
     ] = False,
@@ -128,12 +135,25 @@ def verify(
     """Read every byte of a bundle and compare it with its signed lock; needs no network."""
     from provision.bundle import commands
 
-    bundle = commands.verify(commands.named(name), tuple(key or ()), trust=trust)
+    path, keys = _chosen(name, key, site)
+    bundle = commands.verify(path, keys, trust=trust)
     show(
         {"path": str(bundle.folder), "digest": bundle.digest},
         as_json,
         lambda: [f"{bundle.folder} is whole and signed by {bundle.key.fingerprint}"],
     )
+
+
+def _chosen(name: str, keys: list[Path] | None, site: str | None) -> tuple[Path, tuple[Path, ...]]:
+    """Folder of the bundle that is meant, and the keys to believe."""
+    from provision.bundle import commands
+
+    if site is None:
+        return commands.named(name), tuple(keys or ())
+    if name:
+        raise UsageError("a bundle is given by its name or by the site that uses it, not by both")
+    application = application_of(site)
+    return application.bundle_path, tuple(keys or application.trusted_keys)
 
 
 @bundle_app.command("list", epilog="Example: provision bundle list")
@@ -161,12 +181,15 @@ def list_bundles(as_json: JsonOption = False) -> None:
 
 @bundle_app.command("show", epilog="Example: provision bundle show 1.36.3 --json")
 def show_bundle(
-    name: NameArgument = "", key: KeyOption = None, as_json: JsonOption = False
+    name: NameArgument = "",
+    key: KeyOption = None,
+    site: UsedBySite = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what is in a bundle: components, files and images with their digests."""
     from provision.bundle import commands
 
-    bundle = commands.show(commands.named(name), tuple(key or ()))
+    bundle = commands.show(*_chosen(name, key, site))
     show(
         bundle.lock.model_dump(mode="json"),
         as_json,

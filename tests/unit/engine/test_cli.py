@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
-from provision.cli import main
+from provision.cli import app, main
 from provision.cli_common import runnable
 from provision.errors import ExitCode
 
@@ -71,12 +74,91 @@ def test_a_wrong_host_is_shown_as_it_was_given(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
-    "verb", ["init", "schema", "check", "plan", "up", "status", "reset", "inventory", "runs"]
+    ("arguments", "what"),
+    [
+        (["--host", "N 1=10.0.0.1"], "hosts.N 1 does not have the form"),
+        (["--host", "a=10.0.0.1", "--host", "a=10.0.0.2"], "two hosts have the same name"),
+        (["--host", "a=10.0.0.1", "--host", "b=10.0.0.1"], "which hosts.a has already"),
+        (["--host", "a=10.0.0.1", "--host", "b=10.0.9.1"], "is outside network.machines"),
+        (["--endpoint", "nonsense"], "api_endpoint.address must be an IP address"),
+        (["--endpoint", "192.0.2.11"], "is the address of hosts.n1"),
+        (["--kubernetes", "1.30.1"], "does not have this Kubernetes version"),
+        (["--name", "Bad: [name"], "not YAML"),
+    ],
 )
-def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str], verb: str) -> None:
-    code, printed, _ = run(capsys, verb, "--help")
+def test_init_writes_nothing_that_would_be_refused(
+    capsys: pytest.CaptureFixture[str], elsewhere: Path, arguments: list[str], what: str
+) -> None:
+    code, _, error = run(capsys, "init", *arguments)
+    assert code == ExitCode.USAGE
+    assert what in error
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("host", ["n1=192.0.2.251", "n1=2001:db8::1"])
+def test_what_init_makes_up_fits_the_machines(
+    capsys: pytest.CaptureFixture[str], host: str
+) -> None:
+    assert run(capsys, "init", "--host", host)[0] == 0
+    assert run(capsys, "runs")[:2] == (0, "no runs yet\n")
+
+
+VERBS: list[tuple[str, ...]] = [
+    (name, *sub)
+    for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
+    for sub in [[one] for one in getattr(command, "commands", {})] or [[]]
+]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_verb_has_help_with_an_example_and_speaks_json(
+    capsys: pytest.CaptureFixture[str], verb: tuple[str, ...]
+) -> None:
+    code, printed, _ = run(capsys, *verb, "--help")
     assert code == 0
-    assert f"Example: provision {verb}" in printed
+    assert f"Example: provision {' '.join(verb)}" in printed
+    assert "--json" in printed
+
+
+def test_a_shell_completes_verbs_and_options() -> None:
+    def completed(words: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", "from provision.cli import main; main([])"],
+            env={
+                **os.environ,
+                "_PROVISION_COMPLETE": "complete_bash",
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(words.count(" ")),
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    assert completed("provision se") == ["secrets"]
+    assert completed("provision secrets ex") == ["export"]
+    assert "--site" in completed("provision up --")
+    assert completed("provision bundle build --source ") == ["source", "upstream"]
+
+
+def test_a_group_without_a_verb_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, error = run(capsys, "bundle")
+    assert code == ExitCode.USAGE
+    assert error.startswith("Usage: provision bundle")
+
+
+def test_a_version_that_nobody_can_have_is_told_with_those_there_are(
+    capsys: pytest.CaptureFixture[str], elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVISION_CACHE", str(elsewhere / "cache"))
+    run(capsys, "init")
+    site = elsewhere / "site.yaml"
+    site.write_text(re.sub(r"version: .*", "version: 1.30.1", site.read_text()))
+    code, _, error = run(capsys, "inventory")
+    assert code == ExitCode.CONFIG
+    assert error.startswith("error: kubernetes.version: the catalog does not have this version")
+    assert "wanted: one of: 1." in error
 
 
 FULL = """\
