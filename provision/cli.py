@@ -318,6 +318,9 @@ class _Stoppable:
             if at_once
             else "\nstopping after the current step; press Ctrl-C again to stop at once\n"
         )
+        if at_once and not self.interrupt.heeded:
+            # Machines are being read or proofs made, and nobody looks up from that.
+            raise KeyboardInterrupt
 
 
 def main(arguments: list[str] | None = None) -> None:

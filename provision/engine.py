@@ -8,8 +8,9 @@ make it true is a failure, said with what still differs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event as Flag
 from threading import Lock
@@ -73,6 +74,17 @@ class Interrupt:
 
     after_step: Flag = field(default_factory=Flag)
     now: Flag = field(default_factory=Flag)
+    heeded: bool = False
+    """Whether what runs looks at ``now``; what does not has to be broken off."""
+
+    @contextmanager
+    def heeding(self) -> Iterator[None]:
+        """For the time of the block, what runs looks at ``now``."""
+        self.heeded = True
+        try:
+            yield
+        finally:
+            self.heeded = False
 
     def press(self) -> None:
         """Ctrl-C: the first one stops after the current step, the second at once."""
@@ -167,7 +179,10 @@ class Engine:
         waiting = list(self.phases)
         running: dict[Future[bool], Phase] = {}
         done: dict[str, bool] = {}
-        with ThreadPoolExecutor(max_workers=max(len(names), 1)) as pool:
+        with (
+            self.interrupt.heeding(),
+            ThreadPoolExecutor(max_workers=max(len(names), 1)) as pool,
+        ):
             while waiting or running:
                 if not stopped and error is None:
                     for phase in [item for item in waiting if set(item.after) & names <= set(done)]:
@@ -326,7 +341,10 @@ class Engine:
         ]
         # With a machine missing, much will not become ready, and need not.
         gates = [] if self._failed else [item for item in unsettled if item[0].name not in told]
-        with ThreadPoolExecutor(max_workers=max(len(gates), 1)) as pool:
+        with (
+            self.interrupt.heeding(),
+            ThreadPoolExecutor(max_workers=max(len(gates), 1)) as pool,
+        ):
             for waiting in [pool.submit(self._wait, *item) for item in gates]:
                 try:
                     waiting.result()

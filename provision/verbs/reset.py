@@ -80,7 +80,8 @@ def take_off(
         app.inventory(context, hosts),
         variables={"provision_role": phase.name},
     )
-    result = app.ansible().run(effect, emit, interrupt.now.is_set)
+    with interrupt.heeding():
+        result = app.ansible().run(effect, emit, interrupt.now.is_set)
     if result.failed or result.cancelled:
         name, why = next(iter(result.failed.items()), ("", "stopped at once by the operator"))
         raise PhaseFailedError(

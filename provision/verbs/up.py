@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 from provision import leftovers
 from provision.app import SITE_MARKER, Application
-from provision.engine import Engine, Interrupt, Outcome
+from provision.engine import STOPPED, Engine, Interrupt, Outcome
 from provision.errors import FindingsError, OperatorError, UsageError
 from provision.events import Emit, Event
 from provision.facts import Facts, Query
@@ -107,6 +107,8 @@ def _bring_up(
             refuse_data(plan, with_data)
         else:
             _mention(plan, emit)
+        if interrupt.after_step.is_set():
+            return Outcome(plan.decisions, plan.unreachable, stopped=STOPPED)
         if not (plan.changes or (prune and plan.leftovers)):
             return engine.settle(plan, looking[0].result())
     with app.machines.lock(holder(recording.run)) as lock:
@@ -115,6 +117,8 @@ def _bring_up(
         refuse_unfit(app, plan)
         if prune:
             refuse_data(plan, with_data)
+        if interrupt.after_step.is_set():
+            return Outcome(plan.decisions, plan.unreachable, stopped=STOPPED)
         app.ansible().clear()
         outcome = _engine(app, phases, emit, interrupt, lock.keep).up(plan, facts)
         if prune and outcome.complete:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -207,6 +208,50 @@ def test_a_place_where_nothing_can_be_kept(
     code, _, error = run(capsys, "runs")
     assert code == ExitCode.SECRETS
     assert "folder for the site's secrets and journals cannot be made" in error
+
+
+WORK = """\
+import contextlib, sys
+from provision.cli import _Stoppable
+from provision.engine import Interrupt
+
+interrupt = Interrupt()
+heeding = interrupt.heeding() if sys.argv[1] == "heeds" else contextlib.nullcontext()
+with _Stoppable(interrupt), heeding:
+    print("works", flush=True)
+    try:
+        interrupt.after_step.wait()
+        print("knows", flush=True)
+        # A machine that is being read, or a step that goes on.
+        interrupt.now.wait() if sys.argv[1] == "heeds" else sys.stdin.read()
+        print("ended", flush=True)
+    except KeyboardInterrupt:
+        print("broken off", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("kind", "end"), [("heeds", "ended\n"), ("reads", "broken off\n")])
+def test_ctrl_c_once_lets_the_step_end_and_twice_does_not(kind: str, end: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WORK, kind],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "works\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "knows\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == end
+        assert process.wait() == 0
+        told = process.stderr.read().split("\n\n")
+    assert [text.strip() for text in told] == [
+        "stopping after the current step; press Ctrl-C again to stop at once",
+        "stopping at once",
+    ]
 
 
 def test_commands_to_run_next_name_the_site_that_was_given() -> None:
