@@ -103,11 +103,15 @@ def read_run(folder: Path, run: str) -> Iterator[dict[str, Any]]:
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
-    """Every whole line; a run that was killed may have left half of its last one."""
-    with path.open(encoding="utf-8") as lines:
+    """Every whole line; a killed run leaves half of its last one, a broken disk worse."""
+    with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            if line.endswith("\n"):
-                yield json.loads(line)
+            try:
+                event = json.loads(line) if line.endswith("\n") else None
+            except ValueError:
+                continue
+            if isinstance(event, dict) and {"time", "event"} <= event.keys():
+                yield event
 
 
 def _summary(path: Path) -> RunSummary:

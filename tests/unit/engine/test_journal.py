@@ -27,8 +27,8 @@ def test_events_come_back_as_they_went_in(tmp_path: Path) -> None:
 def test_a_killed_run_reads_as_interrupted_up_to_its_last_whole_line(tmp_path: Path) -> None:
     with closing(Journal(tmp_path)) as journal:
         journal.write(Event("run-started", data={"command": "up"}))
-    with journal.path.open("a") as file:
-        file.write('{"time": "half a li')
+    with journal.path.open("ab") as file:
+        file.write(b'\xff\x00\n[]\n{}\n{"time": "half a li')
     (summary,) = past_runs(tmp_path)
     assert summary.outcome == "interrupted"
 
