@@ -85,11 +85,18 @@ def test_settings_reach_kubeadm_and_the_kubelet(tmp_path: Path) -> None:
     assert kubelet["maxPods"] == 50
     assert kubelet["authentication"]["webhook"] == {"enabled": True, "cacheTTL": "1m"}
     assert kubelet["authentication"]["anonymous"] == {"enabled": False}
+    assert kubelet["nodeStatusMaxImages"] == -1
+    assert kubelet["clusterDomain"] == "cluster.local"
+    assert kubelet["readOnlyPort"] == 0
+    assert kubelet["tlsCertFile"] == f"{paths.PKI}/kubelet.crt"
     cluster = variables["kubernetes_cluster_configuration"]
     arguments = {item["name"]: item["value"] for item in cluster["apiServer"]["extraArgs"]}
     assert arguments["audit-log-maxage"] == "7"
     assert arguments["enable-bootstrap-token-auth"] == "false"
     assert arguments["encryption-provider-config"] == paths.ENCRYPTION
+    assert arguments["admission-control-config-file"] == paths.ADMISSION
+    assert arguments["audit-policy-file"] == paths.AUDIT
+    assert arguments["kubelet-certificate-authority"] == f"{paths.PKI}/ca.crt"
     assert cluster["etcd"]["local"]["imageTag"] == "3.6.8-0"
 
 
