@@ -32,7 +32,7 @@ from provision.site import Model, Network, Settings, Site
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 """A name that stands for itself in SQL, without quotes."""
-Folder = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]+$")]
+Folder = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$")]
 Parameter = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]*$")]
 Size = Annotated[str, Field(pattern=r"^[1-9][0-9]*(MB|GB|TB)$")]
 """A size as PostgreSQL writes it: ``10GB``."""
@@ -52,6 +52,9 @@ OWN_PARAMETERS = frozenset(
         "hba_file",
         "hot_standby",
         "ident_file",
+        "include",
+        "include_dir",
+        "include_if_exists",
         "listen_addresses",
         "log_destination",
         "logging_collector",
@@ -61,6 +64,15 @@ OWN_PARAMETERS = frozenset(
         "port",
         "primary_conninfo",
         "primary_slot_name",
+        "recovery_end_command",
+        "recovery_target",
+        "recovery_target_action",
+        "recovery_target_inclusive",
+        "recovery_target_lsn",
+        "recovery_target_name",
+        "recovery_target_time",
+        "recovery_target_timeline",
+        "recovery_target_xid",
         "restore_command",
         "ssl",
         "ssl_ca_file",
@@ -70,7 +82,13 @@ OWN_PARAMETERS = frozenset(
         "wal_level",
     }
 )
-"""Parameters of the server that follow from other settings."""
+"""Parameters of the server that follow from other settings, or from what is restored."""
+
+SYSTEM_FOLDERS = frozenset(
+    ("/boot /dev /etc /home /media /mnt /opt /proc /root /run /srv /sys /tmp /usr /var"  # noqa: S108
+    " /var/backups /var/lib /var/lib/postgresql /var/log").split()
+)
+"""Folders that are given away whole to nobody: what is kept is kept in one of its own."""
 
 
 class RoleSettings(Model):
@@ -78,6 +96,9 @@ class RoleSettings(Model):
 
     connections: Annotated[int, Field(ge=-1, le=100000)] = -1
     """How many connections it may have at a time; -1 for any number."""
+    member_of: tuple[Identifier, ...] = ()
+    """Roles of PostgreSQL's own whose rights it has besides, such as ``pg_monitor``, or others of
+    ``roles``; a membership that is not listed is taken back."""
     vault: Annotated[str, Field(pattern=r"^[a-z0-9_-]+(/[A-Za-z0-9_.-]+)+$")] | None = None
     """Where its password is kept in the site's Vault, where the site has one:
     ``secret/postgresql/NAME`` unless said."""
@@ -99,7 +120,7 @@ class BackupSettings(Model):
 
     directory: Folder = "/var/backups/postgresql"
     """Folder for both; a mount of another machine's disk, so that they outlive this one."""
-    calendar: str = "*-*-* 01:30:00"
+    calendar: Annotated[str, Field(pattern=r"^[A-Za-z0-9*.,:/~ +-]+$")] = "*-*-* 01:30:00"
     """When a base backup is made, as systemd.time(7) writes it."""
     keep: Annotated[int, Field(ge=1, le=1000)] = 7
     """How many base backups are kept, each with the log from its beginning on."""
@@ -185,8 +206,8 @@ class PostgresqlPhase(AnsiblePhase):
         paths = [role.vault or f"secret/postgresql/{name}" for name, role in settings.roles.items()]
         for path in sorted({path for path in paths if paths.count(path) > 1}):
             yield f"postgresql.roles has two roles whose password is kept at {path} in Vault"
-        if settings.backups.directory.startswith(f"{settings.directory}/"):
-            yield "postgresql.backups.directory is in postgresql.directory; they must be apart"
+        yield from _membership_problems(settings)
+        yield from _folder_problems(settings)
 
     def secrets(self, site: Site) -> Sequence[SecretSpec]:
         """A certificate for each server, one for replication, and the roles' passwords."""
@@ -244,7 +265,7 @@ class PostgresqlPhase(AnsiblePhase):
             return Skip("nothing is changed before that", attention=waiting)
         reasons = self.state_reasons(context, facts)
         for host in found:
-            own = list(_server_reasons(context.site, host, found))
+            own = list(server_reasons(context.site, host, found))
             if own:
                 reasons[host] = [*reasons.get(host, []), *own]
         told = facts.services.get(self.name, {"error": "", "found": {}})
@@ -308,12 +329,13 @@ def question(site: Site) -> str:
 def content(site: Site) -> dict[str, dict[str, Any]]:
     """What the servers should hold, as plain data; with what is the project's own."""
     settings = site.settings(PostgresqlSettings)
-    plain = {"replication": False, "password": True}
+    plain = {"replication": False, "password": True, "connections": -1, "member_of": []}
     roles: dict[str, Any] = {
-        name: {**plain, "connections": role.connections} for name, role in settings.roles.items()
+        name: {**plain, "connections": role.connections, "member_of": list(role.member_of)}
+        for name, role in settings.roles.items()
     }
-    roles[VERIFY_USER] = {**plain, "connections": -1}
-    roles[REPLICATION_USER] = {"replication": True, "password": False, "connections": -1}
+    roles[VERIFY_USER] = plain
+    roles[REPLICATION_USER] = {**plain, "replication": True, "password": False}
     databases: dict[str, Any] = {
         name: {
             "owner": database.owner,
@@ -407,7 +429,8 @@ def timeline(found: Mapping[str, Any]) -> int:
     return int(found.get("timeline") or found["data"]["timeline"])
 
 
-def _server_reasons(site: Site, host: str, found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def server_reasons(site: Site, host: str, found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """How the server of one machine differs; ``found`` is what all of them told."""
     settings = site.settings(PostgresqlSettings)
     own = found[host]
     if own["data"] is None:
@@ -428,6 +451,9 @@ def _server_reasons(site: Site, host: str, found: Mapping[str, Mapping[str, Any]
     for slot in sorted(set(own["slots"]) - slots):
         if slot.startswith("replica_"):
             yield f"replication slot {slot} is present, wanted absent"
+    for slot in sorted(slots & set(own["slots"])):
+        if own["slots"][slot]["lost"]:
+            yield f"replication slot {slot} has lost its place in the log, wanted made anew"
     if primary:
         yield from content_differences(content(site), own)
         return
@@ -455,6 +481,32 @@ def _name_problems(kind: str, names: Mapping[str, Any]) -> Iterator[str]:
     for name in names:
         if name in taken or name.startswith("pg_"):
             yield f"postgresql.{kind}.{name} is a name that PostgreSQL or provision itself uses"
+
+
+def _membership_problems(settings: PostgresqlSettings) -> Iterator[str]:
+    for name, role in settings.roles.items():
+        for place, group in enumerate(role.member_of):
+            key = f"postgresql.roles.{name}.member_of.{place}"
+            if group == name:
+                yield f"{key} names {group}, which is the role itself"
+            elif group not in settings.roles and not group.startswith("pg_"):
+                yield (
+                    f"{key} names {group}, which is none of postgresql.roles and no role of"
+                    " PostgreSQL's own"
+                )
+
+
+def _folder_problems(settings: PostgresqlSettings) -> Iterator[str]:
+    """Each folder is given to the server whole, and the one goes when the databases go."""
+    own, backups = settings.directory, settings.backups.directory
+    for key, folder in (("directory", own), ("backups.directory", backups)):
+        if folder in SYSTEM_FOLDERS:
+            yield f"postgresql.{key} {folder} is a folder of the system; name one in it"
+    if f"{backups}/".startswith(f"{own}/") or own.startswith(f"{backups}/"):
+        yield (
+            f"postgresql.backups.directory {backups} and postgresql.directory {own} are in each"
+            " other; they must be apart"
+        )
 
 
 def _networks(site: Site) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """How a server's roles and databases differ from those of the site file. Pure.
 
-``wanted`` has ``roles`` (``connections``, ``replication``, ``password``: whether it has one) and
-``databases`` (``owner``, ``users``, ``extensions``) by name; ``found`` is what
+``wanted`` has ``roles`` (``connections``, ``replication``, ``member_of``, ``password``: whether it
+has one) and ``databases`` (``owner``, ``users``, ``extensions``) by name; ``found`` is what
 ``provision/adapters/onmachine/postgresql.py`` tells. Only what ``wanted`` names is judged: what
 others keep in the server is theirs.
 """
@@ -41,6 +41,10 @@ def role_differences(
     for key, value in rights.items():
         if found[key] != value:
             yield f"role {name} has {key} {_word(found[key])}, wanted {_word(value)}"
+    for group in sorted(set(found["member_of"]) - set(wanted["member_of"])):
+        yield f"role {name} is a member of {group}, wanted not"
+    for group in sorted(set(wanted["member_of"]) - set(found["member_of"])):
+        yield f"role {name} is no member of {group}, wanted so"
     password = "kept" if wanted["password"] else "none"
     if found["password"] != password:
         yield f"role {name} has {_password(found['password'])}, wanted {_password(password)}"

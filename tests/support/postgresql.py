@@ -46,6 +46,7 @@ def as_wanted(site: Site, host: str) -> dict[str, Any]:
                 "expires": False,
                 "replication": role["replication"],
                 "connections": role["connections"],
+                "member_of": role["member_of"],
                 "password": "kept" if role["password"] else "none",
             }
             for name, role in wanted["roles"].items()

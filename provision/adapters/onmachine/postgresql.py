@@ -17,6 +17,7 @@ PROGRAMS = Path("/usr/lib/postgresql")
 SOCKETS = "/run/postgresql"
 KEPT_VERIFIERS = Path("/etc/provision/postgresql/verifiers.json")
 SECONDS = 10.0
+"""For a question; what changes something gets more."""
 
 _STATE = """
 select json_build_object(
@@ -35,7 +36,9 @@ select json_build_object(
        'login', rolcanlogin, 'superuser', rolsuper, 'createdb', rolcreatedb,
        'createrole', rolcreaterole, 'replication', rolreplication, 'bypassrls', rolbypassrls,
        'connections', rolconnlimit,
-       'expires', coalesce(rolvaliduntil <> 'infinity', false))), '{}')
+       'expires', coalesce(rolvaliduntil <> 'infinity', false),
+       'member_of', (select coalesce(json_agg(distinct pg_get_userbyid(roleid)), '[]')
+          from pg_auth_members where member = pg_roles.oid))), '{}')
      from pg_roles where rolname !~ '^pg_'),
   'databases', (select coalesce(json_object_agg(datname, json_build_object(
        'owner', pg_get_userbyid(datdba), 'extensions', json_build_array(),
@@ -127,13 +130,19 @@ def kept_verifiers() -> dict[str, str]:
         return {}
 
 
-def psql(port: str, script: str, database: str = "postgres", sockets: str = SOCKETS) -> str:
+def psql(
+    port: str,
+    script: str,
+    database: str = "postgres",
+    sockets: str = SOCKETS,
+    seconds: float = SECONDS,
+) -> str:
     """What psql prints for a script, which goes to its standard input.
 
     Raises
     ------
     OSError
-        It fails; the text is what psql said.
+        It fails, or takes longer than ``seconds``; the text is what psql said.
     """
     done = _run(
         [
@@ -153,6 +162,7 @@ def psql(port: str, script: str, database: str = "postgres", sockets: str = SOCK
             "--file=-",
         ],
         script,
+        seconds,
     )
     if done.returncode != 0:
         raise OSError(_first_line(done.stderr))
@@ -178,7 +188,9 @@ def _first_line(text: str) -> str:
     return lines[0] if lines else "psql fails without a word"
 
 
-def _run(command: list[str], script: str = "") -> subprocess.CompletedProcess[str]:
+def _run(
+    command: list[str], script: str = "", seconds: float = SECONDS
+) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "PGCONNECT_TIMEOUT": "5"}
     try:
         return subprocess.run(
@@ -188,7 +200,7 @@ def _run(command: list[str], script: str = "") -> subprocess.CompletedProcess[st
             text=True,
             env=environment,
             cwd=os.sep,
-            timeout=SECONDS,
+            timeout=seconds,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

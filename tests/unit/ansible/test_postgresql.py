@@ -6,7 +6,12 @@ from typing import Any
 
 from provision.ansible.plugins.module_utils.postgresql import statements
 
-ROLE: dict[str, Any] = {"connections": 5, "replication": False, "password": True}
+ROLE: dict[str, Any] = {
+    "connections": 5,
+    "replication": False,
+    "member_of": ["pg_monitor"],
+    "password": True,
+}
 DATABASE: dict[str, Any] = {"owner": "app", "users": ["reader"], "extensions": ["pg_trgm"]}
 
 
@@ -18,6 +23,14 @@ def test_a_role_is_made_with_its_verifier_and_no_rights() -> None:
     assert made[1].endswith("password 'SCRAM-SHA-256$4096:a$b:c';")
     [again] = statements.role("app", ROLE, {"login": True}, None)
     assert again.endswith("password null;")
+
+
+def test_a_membership_that_is_not_wanted_is_taken_back() -> None:
+    assert list(statements.memberships("app", ROLE, None)) == ['grant "pg_monitor" to "app";']
+    found = {"member_of": ["pg_monitor", "pg_write_all_data"]}
+    assert list(statements.memberships("app", ROLE, found)) == [
+        'revoke "pg_write_all_data" from "app";'
+    ]
 
 
 def test_a_database_is_open_to_its_owner_and_users_alone() -> None:
@@ -38,6 +51,8 @@ def test_slots_of_others_are_left_alone() -> None:
     made = list(statements.slots({"replica_n2"}, {"replica_n3", "theirs"}))
     assert made == [
         "select pg_create_physical_replication_slot('replica_n2', true);",
+        "select pg_terminate_backend(active_pid, 5000) from pg_replication_slots"
+        " where slot_name = 'replica_n3' and active;",
         "select pg_drop_replication_slot('replica_n3');",
     ]
 

@@ -11,11 +11,12 @@ import yaml
 
 from provision.app import read_site
 from provision.errors import ConfigError
-from provision.phases.postgresql import PostgresqlPhase
+from provision.phases.postgresql import PostgresqlPhase, server_reasons
 from provision.postgresql.names import VERIFIERS, password_of, slot_of
 from provision.scram import verifies
 from provision.secrets import SecretStore
 from tests.support.cases import SITE, make_context, make_site, overlay
+from tests.support.postgresql import as_wanted
 
 TWO = {"primary": "n1", "replica": "n2"}
 
@@ -45,7 +46,37 @@ def problems(folder: Path, **settings: Any) -> str:
         ({"parameters": {"port": 1}}, "postgresql.parameters.port follows from other settings"),
         ({"max_slot_size": "much"}, "postgresql.max_slot_size"),
         ({"networks": ["10.0.0.1/8"]}, "postgresql.networks"),
+        ({"parameters": {"include": "x"}}, "postgresql.parameters.include follows from"),
+        ({"parameters": {"Port": 1}}, "postgresql.parameters.Port"),
         ({"directory": "/data", "backups": {"directory": "/data/backups"}}, "they must be apart"),
+        ({"directory": "/data", "backups": {"directory": "/data"}}, "they must be apart"),
+        ({"directory": "/a/b", "backups": {"directory": "/a"}}, "they must be apart"),
+        ({"directory": "/var/lib"}, "postgresql.directory /var/lib is a folder of the system"),
+        ({"backups": {"directory": "/mnt"}}, "backups.directory /mnt is a folder of the system"),
+        ({"directory": "/srv/../etc"}, "postgresql.directory"),
+        ({"directory": "data"}, "postgresql.directory"),
+        ({"backups": {"keep": 0}}, "postgresql.backups.keep"),
+        ({"backups": {"log_seconds": 1}}, "postgresql.backups.log_seconds"),
+        ({"backups": {"calendar": "daily\nUnit=x"}}, "postgresql.backups.calendar"),
+        ({"port": 80}, "postgresql.port"),
+        ({"max_connections": 1}, "postgresql.max_connections"),
+        ({"roles": {"app": {"connections": -2}}}, "postgresql.roles.app.connections"),
+        ({"roles": {"app": {"vault": "password"}}}, "postgresql.roles.app.vault"),
+        ({"roles": {"app": {"password": "mine"}}}, "postgresql.roles.app.password"),
+        (
+            {"roles": {"app": {"vault": "secret/same"}, "other": {"vault": "secret/same"}}},
+            "postgresql.roles has two roles whose password is kept at secret/same",
+        ),
+        ({"roles": {"app": {"member_of": ["app"]}}}, "member_of.0 names app, which is the role"),
+        (
+            {"roles": {"app": {"member_of": ["staff"]}}},
+            "app.member_of.0 names staff, which is none of postgresql.roles",
+        ),
+        ({"databases": {"template1": {"owner": "app"}}}, "databases.template1 is a name that"),
+        (
+            {"roles": {"app": {}}, "databases": {"app": {"owner": "app", "extensions": ["a;b"]}}},
+            "postgresql.databases.app.extensions.0",
+        ),
     ],
 )
 def test_what_cannot_work_is_told(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
@@ -98,6 +129,17 @@ def test_only_the_replica_is_told_of_a_primary() -> None:
     assert "host=192.0.2.1 port=5432 user=provision_replication" in text
     assert "sslmode=verify-full" in text
     assert "primary_slot_name = 'replica_n2'" in text
+
+
+def test_a_replication_slot_that_was_dropped_is_named_before_its_replica() -> None:
+    site = make_site({"postgresql": TWO})
+    found = {host: as_wanted(site, host) for host in ("n1", "n2")}
+    found["n1"]["slots"] = {}
+    found["n1"]["standbys"] = {}
+    assert list(server_reasons(site, "n1", found)) == [
+        "replication slot replica_n2 is missing, wanted present"
+    ]
+    assert list(server_reasons(site, "n2", found)) == ["replica of n1 is absent, wanted streaming"]
 
 
 def test_a_slot_has_a_name_that_postgresql_takes() -> None:

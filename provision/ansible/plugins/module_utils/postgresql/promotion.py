@@ -9,7 +9,8 @@ from .cluster import as_postgres
 from .failure import WorkError
 from .units import UNIT, active, systemctl
 
-SECONDS = 120
+SECONDS = 600
+"""A replica that is promoted first goes through all of the log that it has."""
 
 
 def promote(folder: Path, port: int) -> list[str]:
@@ -28,9 +29,15 @@ def promote(folder: Path, port: int) -> list[str]:
     if not active():
         systemctl("start", UNIT)
     try:
-        psql(str(port), f"select pg_promote(true, {SECONDS})")
+        # A little more than it takes itself, to hear what it says then.
+        told = psql(str(port), f"select pg_promote(true, {SECONDS})", seconds=SECONDS + 10)
     except OSError as error:
         raise WorkError(f"PostgreSQL refuses: {error}") from error
+    if told.strip() != "t":
+        raise WorkError(
+            f"the replica is not the primary after {SECONDS} s; it goes on with it; its log tells"
+            f" why: journalctl --unit {UNIT}"
+        )
     return ["replica promoted"]
 
 

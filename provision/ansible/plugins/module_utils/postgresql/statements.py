@@ -28,6 +28,15 @@ def role(name: str, wanted: Mapping[str, Any], found: Any, verifier: str | None)
     )
 
 
+def memberships(name: str, wanted: Mapping[str, Any], found: Any) -> Iterator[str]:
+    """Give one role the rights of others, all of which have been made, and take back more."""
+    there = set() if found is None else set(found["member_of"])
+    for group in sorted(there - set(wanted["member_of"])):
+        yield f'revoke "{group}" from "{name}";'
+    for group in sorted(set(wanted["member_of"]) - there):
+        yield f'grant "{group}" to "{name}";'
+
+
 def database(name: str, wanted: Mapping[str, Any], found: Any) -> Iterator[str]:
     """Make one database; who may connect, and nobody else."""
     owner, users = wanted["owner"], wanted["users"]
@@ -55,4 +64,9 @@ def slots(wanted: set[str], found: set[str]) -> Iterator[str]:
         yield f"select pg_create_physical_replication_slot('{name}', true);"
     for name in sorted(found - wanted):
         if name.startswith("replica_"):
+            # A replica that is none any more, or that asks again and again, may hold it.
+            yield (
+                "select pg_terminate_backend(active_pid, 5000) from pg_replication_slots"
+                f" where slot_name = '{name}' and active;"
+            )
             yield f"select pg_drop_replication_slot('{name}');"

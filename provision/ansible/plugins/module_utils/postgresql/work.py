@@ -16,6 +16,8 @@ from .waiting import within
 
 DIVERGED = "requested timeline"
 """In the log of a replica that has gone another way than its primary; it does not start then."""
+SQL_SECONDS = 1800
+"""A database or an extension is made within seconds; a busy disk takes its time."""
 STREAMING_SECONDS = 30
 """A replica that its primary lets in streams within a moment."""
 
@@ -147,12 +149,15 @@ class Server:
         content = self.given["content"]
         verifiers = kept_verifiers()
         done = [*content_differences(content, found), *self._slot_statements(found)]
-        lines = [statements.SILENTLY]
+        lines, memberships = [statements.SILENTLY], []
         for name, role in content["roles"].items():
             one = {"roles": {name: role}, "databases": {}}
             if list(content_differences(one, found)):
                 verifier = verifiers[name] if role["password"] else None
-                lines += statements.role(name, role, found["roles"].get(name), verifier)
+                there = found["roles"].get(name)
+                lines += statements.role(name, role, there, verifier)
+                memberships += list(statements.memberships(name, role, there))
+        lines += memberships
         for name, database in content["databases"].items():
             one = {"roles": {}, "databases": {name: {**database, "extensions": []}}}
             if list(content_differences(one, found)):
@@ -212,6 +217,6 @@ class Server:
 
     def _sql(self, script: str, database: str = "postgres") -> None:
         try:
-            psql(str(self.given["port"]), script, database)
+            psql(str(self.given["port"]), script, database, seconds=SQL_SECONDS)
         except OSError as error:
             raise WorkError(f"PostgreSQL refuses: {error}") from error
