@@ -92,11 +92,11 @@ def import_(
 
 @secrets_app.command("renew", epilog="Example: provision secrets renew kubernetes/admin")
 def renew(
-    name: Annotated[str, typer.Argument(help="Certificate, as list names it.")],
+    name: Annotated[str, typer.Argument(help="Certificate or password, as list names it.")],
     site: SiteOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a certificate anew with a new key; the next up brings it to the machines."""
+    """Make a certificate anew with a new key, or a password; the next up brings it about."""
     made = application_of(site).secrets.renew(name)
     show({"made": made}, as_json, lambda: [f"made {', '.join(made)}; next: provision up"])
 

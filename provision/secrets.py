@@ -256,28 +256,35 @@ class SecretStore:
             return made
 
     def renew(self, name: str) -> list[str]:
-        """Make the certificate ``name`` anew with a new key, and what is composed of it.
+        """Make a certificate anew with a new key, or a password; and what is composed of it.
 
         Raises
         ------
         SecretsError
-            There is no certificate of that name.
+            There is no certificate of that name, and no password that can be renewed.
         """
         spec = self._specs.get(name)
-        if not isinstance(spec, Certificate):
-            known = sorted(item.name for item in self._all() if isinstance(item, Certificate))
+        if spec is None or not _is_renewable(spec):
+            known = sorted(item.name for item in self._all() if _is_renewable(item))
             raise SecretsError(
-                f"{name} is not a certificate that can be renewed",
+                f"{name} is not a secret that can be renewed",
                 wanted=f"one of: {', '.join(known)}",
                 why="machines and data depend on all other secrets for as long as the site stands",
                 fix="provision secrets list",
             )
-        key, certificate = file_names(spec)
         refuse_git_tree(self.path)
         with self.locked():
-            remove_private(self._file(certificate))
-            remove_private(self._file(key))
-        return self.ensure([spec, *(item for item in self._all() if isinstance(item, Text))])
+            if isinstance(spec, Random):
+                # In one step: one that is gone would be missed.
+                self._make(spec)
+                marker = self.marker or Marker(self.site)
+                kinds = {**marker.made, spec.name: type(spec).__name__}
+                self._write_marker(Marker(marker.site, marker.generation + 1, kinds))
+            else:
+                for file in reversed(file_names(spec)):
+                    remove_private(self._file(file))
+        made = self.ensure([spec, *(item for item in self._all() if isinstance(item, Text))])
+        return made if spec.name in made else [spec.name, *made]
 
     def put(self, name: str, content: bytes) -> None:
         """Keep a secret that the operator brings, such as the password for sudo.
@@ -548,6 +555,10 @@ class SecretStore:
             ends,
             None if ends is None else (ends - self._now()).days,
         )
+
+
+def _is_renewable(spec: SecretSpec) -> bool:
+    return isinstance(spec, Certificate) or (isinstance(spec, Random) and spec.renewable)
 
 
 def _is_key(content: bytes) -> bool:

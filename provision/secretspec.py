@@ -45,6 +45,8 @@ class Random:
 
     name: str
     size: int = 32
+    renewable: bool = False
+    """Whether all who need it get another one by the next ``up``."""
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,7 @@ class PostgresqlPhase(AnsiblePhase):
             *servers,
             replication,
             VERIFY_CERTIFICATE,
-            *(Random(password_of(role)) for role in roles),
+            *(Random(password_of(role), renewable=True) for role in roles),
             *(Verifier(verifier_of(role), password_of(role)) for role in roles),
             Text(VERIFIERS, json.dumps(kept, indent=1) + "\n"),
         ]

@@ -73,7 +73,7 @@ def test_a_secret_is_put_exported_and_imported(
         (("export", "x.age"), "no secrets of the site|nobody to encrypt"),
         (("export", "x.age", "--passphrase"), "no terminal"),
         (("import", "nonesuch.age"), "cannot be read"),
-        (("renew", "site-ca"), "not a certificate that can be renewed"),
+        (("renew", "site-ca"), "not a secret that can be renewed"),
         (("put", "site-ca.key"), "a name of its own"),
         (("put", "../escape"), "a name of its own"),
     ],

@@ -163,6 +163,18 @@ def test_renewing_by_hand_takes_a_new_key(full: SecretStore) -> None:
     assert full.ensure(SPECS) == []
 
 
+def test_a_password_is_renewed_in_one_step_where_its_component_says_so(full: SecretStore) -> None:
+    specs = [Random("db/password", renewable=True), Random("db/key")]
+    full.ensure(specs)
+    before = full.read("db/password")
+    generation = full.marker and full.marker.generation
+    assert full.renew("db/password") == ["db/password"]
+    assert full.read("db/password") != before
+    assert full.marker and full.marker.generation != generation
+    with pytest.raises(SecretsError, match="not a secret that can be renewed"):
+        full.renew("db/key")
+
+
 @pytest.mark.parametrize("name", ["site-ca", "kubernetes/sa", "nonsense"])
 def test_only_certificates_can_be_renewed_by_hand(full: SecretStore, name: str) -> None:
     with pytest.raises(SecretsError) as caught:

@@ -12,7 +12,7 @@ import yaml
 from provision.app import read_site
 from provision.errors import ConfigError
 from provision.phases.postgresql import PostgresqlPhase, server_reasons
-from provision.postgresql.names import VERIFIERS, password_of, slot_of
+from provision.postgresql.names import VERIFIERS, password_of, slot_of, verifier_of
 from provision.scram import verifies
 from provision.secrets import SecretStore
 from tests.support.cases import SITE, make_context, make_site, overlay
@@ -160,4 +160,11 @@ def test_the_machine_gets_verifiers_and_no_passwords(tmp_path: Path) -> None:
         password = store.read(password_of(role))
         assert verifies(verifier.encode(), password)
         assert password not in content
+    assert store.ensure(PostgresqlPhase().secrets(site)) == []
+    store.ensure(specs)
+    made = store.renew(password_of("app"))
+    assert set(made) == {password_of("app"), verifier_of("app"), VERIFIERS}
+    renewed = json.loads(store.read(VERIFIERS))
+    assert verifies(renewed["app"].encode(), store.read(password_of("app")))
+    assert renewed["provision_verify"] == verifiers["provision_verify"]
     assert store.ensure(PostgresqlPhase().secrets(site)) == []

@@ -30,10 +30,10 @@ def promote(folder: Path, port: int) -> list[str]:
         systemctl("start", UNIT)
     try:
         # A little more than it takes itself, to hear what it says then.
-        told = psql(str(port), f"select pg_promote(true, {SECONDS})", seconds=SECONDS + 10)
+        answer = psql(str(port), f"select pg_promote(true, {SECONDS})", seconds=SECONDS + 10)
     except OSError as error:
         raise WorkError(f"PostgreSQL refuses: {error}") from error
-    if told.strip() != "t":
+    if answer.strip() != "t":
         raise WorkError(
             f"the replica is not the primary after {SECONDS} s; it goes on with it; its log tells"
             f" why: journalctl --unit {UNIT}"
