@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
@@ -28,6 +28,17 @@ class NotProvenError(OperatorError):
     """What a proof tried did not work."""
 
     exit_code = ExitCode.UNHEALTHY
+
+
+@dataclass(frozen=True)
+class Login:
+    """Who wants into which database of PostgreSQL."""
+
+    host: str
+    """Name or address that the server's certificate must hold."""
+    database: str
+    user: str
+    password: str = field(repr=False)
 
 
 class Cluster(Protocol):
@@ -106,6 +117,15 @@ class Ground(Protocol):
 
     def authority(self) -> str:
         """The certificate, in PEM, that the site's own servers are trusted by."""
+
+    def ask(self, pod: str, port: int, login: Login, statement: str) -> Sequence[Sequence[Any]]:
+        """What a database answers that a pod of ours hands on to at ``port``.
+
+        Raises
+        ------
+        NotProvenError
+            It does not answer, is not who it should be, or refuses.
+        """
 
     def run(self, pod: str, script: str) -> str:
         """What a shell script prints in a pod of ours.

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from socket import socket
 from threading import Lock
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -159,14 +160,9 @@ class KubernetesApi:
         """
         # Two threads that begin with it at once would each see the other's half of the package.
         with _importing:
-            from kubernetes.client import Configuration
             from kubernetes.client.exceptions import ApiException
             from kubernetes.stream.ws_client import websocket_call
 
-        configuration = Configuration()
-        configuration.ssl_ca_cert = str(self.credentials.ca)
-        configuration.cert_file = str(self.credentials.certificate)
-        configuration.key_file = str(self.credentials.key)
         # The package's own method for it imports every kind of object that there is, which takes
         # a second; this is what it then calls.
         url = f"{self.credentials.server}/api/v1/namespaces/{namespace}/pods/{pod}/exec"
@@ -174,7 +170,7 @@ class KubernetesApi:
         asked += [("command", word) for word in command]
         try:
             answer = websocket_call(  # type: ignore[no-untyped-call]  # published without types
-                configuration, "GET", url, query_params=asked, _preload_content=False
+                self._configuration(), "GET", url, query_params=asked, _preload_content=False
             )
             answer.run_forever(timeout=seconds)
             printed = str(answer.read_stdout(timeout=1) or "")
@@ -195,6 +191,40 @@ class KubernetesApi:
                 f"a command in the pod {pod} takes too long", wanted=f"{seconds:.0f} s at most"
             )
         return Executed(code, printed, complained)
+
+    def forward(self, namespace: str, pod: str, port: int) -> socket:
+        """A connection to a port of a pod; closing it ends what carries it.
+
+        Raises
+        ------
+        UnreachableError
+            The API does not let it through.
+        """
+        with _importing:
+            from kubernetes.client.exceptions import ApiException
+            from kubernetes.stream.ws_client import portforward_call
+
+        url = f"{self.credentials.server}/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
+        try:
+            carrier = portforward_call(  # type: ignore[no-untyped-call]  # published without types
+                self._configuration(), "GET", url, query_params=[("ports", str(port))]
+            )
+        except ApiException as error:
+            raise UnreachableError(
+                f"the pod {pod} cannot be connected to", found=str(error.reason)
+            ) from error
+        connection: socket = carrier.socket(port)
+        return connection
+
+    def _configuration(self) -> Any:
+        """What commands and connections, which go through the package, need to know."""
+        from kubernetes.client import Configuration
+
+        configuration = Configuration()
+        configuration.ssl_ca_cert = str(self.credentials.ca)
+        configuration.cert_file = str(self.credentials.certificate)
+        configuration.key_file = str(self.credentials.key)
+        return configuration
 
     def get(self, path: str) -> Any:
         """The answer to a reading request.

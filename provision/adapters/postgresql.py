@@ -1,27 +1,29 @@
-"""Asks the site's databases over TLS, by pg8000, as ``provision``'s own user.
+"""Asks the site's databases over TLS, by pg8000.
 
-The server's certificate is verified by its address, and ours is shown: the server wants
-both the password and a certificate of this user.
+The server's certificate is verified by the name or address by which it is reached.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from socket import socket
 from typing import Any, Protocol
 
 import pg8000.native
 from pg8000.exceptions import DatabaseError, InterfaceError
 
 from provision.postgresql.names import VERIFY_CERTIFICATE, VERIFY_USER, password_of
-from provision.proof import NotProvenError
+from provision.proof import Login, NotProvenError
 from provision.secrets import SecretStore
 
 SECONDS = 10
 
 
 class DatabaseClient:
-    """Asks one question over one connection.
+    """Asks one question over one connection, as ``provision``'s own user.
+
+    A certificate of this user is shown: the server wants both it and the password.
 
     Parameters
     ----------
@@ -42,26 +44,9 @@ class DatabaseClient:
         NotProvenError
             It does not answer, its certificate is not for this address, or it refuses.
         """
-        try:
-            connection = pg8000.native.Connection(
-                VERIFY_USER,
-                host=address,
-                port=port,
-                database=VERIFY_USER,
-                password=self.secrets.read(password_of(VERIFY_USER)).decode(),
-                ssl_context=self._trust(),
-                timeout=SECONDS,
-                application_name=VERIFY_USER,
-            )
-            try:
-                rows: Sequence[Sequence[Any]] = connection.run(statement, **values)
-                return rows
-            finally:
-                connection.close()
-        except (DatabaseError, InterfaceError, OSError) as error:
-            raise NotProvenError(
-                f"the databases at {address} do not answer", found=_reason(error)
-            ) from error
+        password = self.secrets.read(password_of(VERIFY_USER)).decode()
+        login = Login(address, VERIFY_USER, VERIFY_USER, password)
+        return ask(login, statement, self._trust(), port=port, **values)
 
     def _trust(self) -> ssl.SSLContext:
         folder = self.secrets.path
@@ -71,6 +56,54 @@ class DatabaseClient:
         certificate = folder / f"{VERIFY_CERTIFICATE.name}.crt"
         context.load_cert_chain(certificate, certificate.with_suffix(".key"))
         return context
+
+
+def ask(
+    login: Login,
+    statement: str,
+    trust: ssl.SSLContext,
+    *,
+    port: int = 0,
+    connection: socket | None = None,
+    **values: Any,
+) -> Sequence[Sequence[Any]]:
+    """What a database answers.
+
+    Parameters
+    ----------
+    port
+        The server's TCP port at ``login.host``.
+    connection
+        A connection to the server that is there already, instead of one that is made.
+
+    Raises
+    ------
+    NotProvenError
+        It does not answer, its certificate is not for ``login.host``, or it refuses.
+    """
+    if connection is not None:
+        connection.settimeout(SECONDS)
+    try:
+        client = pg8000.native.Connection(
+            login.user,
+            host=login.host,
+            port=port,
+            database=login.database,
+            password=login.password,
+            ssl_context=trust,
+            timeout=SECONDS,
+            application_name=VERIFY_USER,
+            sock=connection,
+        )
+        try:
+            rows: Sequence[Sequence[Any]] = client.run(statement, **values)
+            return rows
+        finally:
+            client.close()
+    except (DatabaseError, InterfaceError, OSError) as error:
+        raise NotProvenError(
+            f"the databases at {login.host} do not answer", found=_reason(error)
+        ) from error
 
 
 class _Told(Protocol):

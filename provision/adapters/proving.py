@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from secrets import token_hex
+from ssl import create_default_context
 from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +20,7 @@ from provision.adapters.onmachine.dns import ask
 from provision.errors import OperatorError, UnreachableError
 from provision.gates import INTERVAL
 from provision.phase import Context, Manifest
-from provision.proof import NotProvenError, Object
+from provision.proof import Login, NotProvenError, Object
 from provision.vault.api import VaultApi
 
 FIELD_MANAGER = "provision-verify"
@@ -149,6 +150,21 @@ class ClusterGround:
     def authority(self) -> str:
         """The certificate, in PEM, that the site's own servers are trusted by."""
         return self.secrets.read("site-ca.crt").decode()
+
+    def ask(self, pod: str, port: int, login: Login, statement: str) -> Sequence[Sequence[Any]]:
+        """What a database answers that a pod of ours hands on to at ``port``.
+
+        Raises
+        ------
+        NotProvenError
+            It does not answer, is not who it should be, or refuses.
+        """
+        # Imported late: most proofs need no database.
+        from provision.adapters.postgresql import ask
+
+        trust = create_default_context(cadata=self.authority())
+        with closing(self.api.forward(self.namespace, pod, port)) as connection:
+            return ask(login, statement, trust, connection=connection)
 
     def run(self, pod: str, script: str) -> str:
         """What a shell script prints in a pod of ours; it may take 20 seconds.

@@ -7,14 +7,17 @@ people (``provision postgresql promote``).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from provision.dns.offers import Name
 from provision.facts import Facts, Query, ServiceQuery
 from provision.openings import Opening
 from provision.phase import AnsiblePhase, Context, Decision, Run, Skip
+from provision.phases.dns import DnsSettings
 from provision.phases.vault import VaultSettings, member_urls
 from provision.postgresql.content import content_differences, server_differences
 from provision.postgresql.names import (
@@ -28,7 +31,7 @@ from provision.postgresql.names import (
     verifier_of,
 )
 from provision.secretspec import Certificate, Random, SecretSpec, Text, Verifier
-from provision.site import Model, Network, Settings, Site
+from provision.site import Address, Model, Network, Settings, Site
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 """A name that stands for itself in SQL, without quotes."""
@@ -36,6 +39,8 @@ Folder = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$")]
 Parameter = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]*$")]
 Size = Annotated[str, Field(pattern=r"^[1-9][0-9]*(MB|GB|TB)$")]
 """A size as PostgreSQL writes it: ``10GB``."""
+NAME = "postgresql"
+"""Of the primary in the site's zone."""
 STREAMING = ("streaming", "catchup")
 
 OWN_PARAMETERS = frozenset(
@@ -142,7 +147,9 @@ class PostgresqlSettings(Settings):
     port: Annotated[int, Field(ge=1024, le=65535)] = 5432
     """TCP port of the servers."""
     names: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")], ...] = ()
-    """Further DNS names by which clients know the servers; their certificates hold them."""
+    """Further DNS names by which clients know the servers; their certificates hold them. The
+    first is what Vault tells clients; without any ``postgresql`` in the site's zone, which ``dns``
+    keeps, or the primary's address."""
     networks: tuple[Network, ...] = ()
     """Networks whose clients may log in, with TLS and a password; the site's machines alone
     without any (pods come in by the address of their machine)."""
@@ -167,7 +174,7 @@ class PostgresqlPhase(AnsiblePhase):
     """A primary, its replica, and what they hold."""
 
     name = "postgresql"
-    after = ("depot", "machine", "vault")
+    after = ("depot", "dns", "machine", "vault")
     settings = PostgresqlSettings
 
     def hosts(self, context: Context) -> tuple[str, ...]:
@@ -217,7 +224,7 @@ class PostgresqlPhase(AnsiblePhase):
                 f"postgresql/{host}",
                 authority="site-ca",
                 common_name=host,
-                names=(host, str(site.hosts[host].address), *settings.names),
+                names=(host, str(site.hosts[host].address), *_names(site)),
             )
             for host in postgresql_hosts(site)
         ]
@@ -242,6 +249,11 @@ class PostgresqlPhase(AnsiblePhase):
         """The servers' port; who may log in, the servers judge themselves."""
         port = site.settings(PostgresqlSettings).port
         return (Opening(str(port), "PostgreSQL", "any", on=postgresql_hosts(site)),)
+
+    def names(self, site: Site) -> Sequence[Name]:
+        """``postgresql``, wherever it is written to."""
+        primary = site.settings(PostgresqlSettings).primary
+        return (Name(NAME, (site.hosts[primary].address,)),)
 
     def query(self, context: Context, host: str) -> Query:
         """The role's state, and how the machine's server stands."""
@@ -303,7 +315,7 @@ class PostgresqlPhase(AnsiblePhase):
             "postgresql_parameters": {
                 name: _literal(value) for name, value in settings.parameters.items()
             },
-            "postgresql_networks": list(_networks(site)),
+            "postgresql_networks": list(map(str, _networks(site))),
             "postgresql_content": content(site),
             "postgresql_vault": vault_secrets(site) if host == settings.primary else {},
             "postgresql_backup_directory": settings.backups.directory,
@@ -353,7 +365,7 @@ def vault_secrets(site: Site) -> dict[str, Any]:
     settings = site.settings(PostgresqlSettings)
     if not site.has(VaultSettings):
         return {"members": {}, "secrets": {}}
-    host = settings.names[0] if settings.names else str(site.hosts[settings.primary].address)
+    host = next(iter(_names(site)), str(site.hosts[settings.primary].address))
     return {
         "members": member_urls(site),
         "secrets": {
@@ -509,12 +521,23 @@ def _folder_problems(settings: PostgresqlSettings) -> Iterator[str]:
         )
 
 
-def _networks(site: Site) -> Iterator[str]:
+def _names(site: Site) -> Iterator[str]:
+    """DNS names by which clients know the primary, the best one first."""
+    yield from site.settings(PostgresqlSettings).names
+    if site.has(DnsSettings):
+        yield f"{NAME}.{site.settings(DnsSettings).zone}"
+
+
+def lets_in(site: Site, addresses: Iterable[Address]) -> bool:
+    """Whether clients from all of these addresses may log in."""
+    return all(any(address in network for network in _networks(site)) for address in addresses)
+
+
+def _networks(site: Site) -> Sequence[Network]:
     """Networks whose clients may log in."""
     settings = site.settings(PostgresqlSettings)
-    if settings.networks:
-        return map(str, settings.networks)
-    return (f"{host.address}/{host.address.max_prefixlen}" for host in site.hosts.values())
+    machines = (host.address for host in site.hosts.values())
+    return settings.networks or tuple(map(ip_network, machines))
 
 
 def _literal(value: str | float | bool) -> str:

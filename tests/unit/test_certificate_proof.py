@@ -12,7 +12,7 @@ import pytest
 
 from provision.phase import Context
 from provision.pki import new_authority, new_certificate, new_key
-from provision.proof import NotProvenError, Object
+from provision.proof import Login, NotProvenError, Object
 from provision.proofs.certificates import CertificateProof
 from provision.secretspec import Authority, Certificate
 from provision.vault.api import VaultApi
@@ -62,6 +62,9 @@ class Issuing:
         raise NotImplementedError
 
     def run(self, pod: str, script: str) -> str:
+        raise NotImplementedError
+
+    def ask(self, pod: str, port: int, login: Login, statement: str) -> list[list[Any]]:
         raise NotImplementedError
 
     def vault(self, urls: Iterable[str]) -> VaultApi:
