@@ -90,8 +90,11 @@ OWN_PARAMETERS = frozenset(
 """Parameters of the server that follow from other settings, or from what is restored."""
 
 SYSTEM_FOLDERS = frozenset(
-    ("/boot /dev /etc /home /media /mnt /opt /proc /root /run /srv /sys /tmp /usr /var"  # noqa: S108
-    " /var/backups /var/lib /var/lib/postgresql /var/log").split()
+    f"/{name}"
+    for name in (
+        *("boot", "dev", "etc", "home", "media", "mnt", "opt", "proc", "root", "run", "srv", "sys"),
+        *("tmp", "usr", "var", "var/backups", "var/lib", "var/lib/postgresql", "var/log"),
+    )
 )
 """Folders that are given away whole to nobody: what is kept is kept in one of its own."""
 
@@ -455,18 +458,8 @@ def server_reasons(site: Site, host: str, found: Mapping[str, Mapping[str, Any]]
         yield f"server does not answer: {own['error']}"
         return
     yield from server_differences(own)
-    primary = host == settings.primary
-    # A replica has no slots, or it would keep the log for nobody.
-    slots = {slot_of(name) for name in postgresql_hosts(site) if primary and name != host}
-    for slot in sorted(slots - set(own["slots"])):
-        yield f"replication slot {slot} is missing, wanted present"
-    for slot in sorted(set(own["slots"]) - slots):
-        if slot.startswith("replica_"):
-            yield f"replication slot {slot} is present, wanted absent"
-    for slot in sorted(slots & set(own["slots"])):
-        if own["slots"][slot]["lost"]:
-            yield f"replication slot {slot} has lost its place in the log, wanted made anew"
-    if primary:
+    yield from _slot_reasons(site, host, own["slots"])
+    if host == settings.primary:
         yield from content_differences(content(site), own)
         return
     there = found.get(settings.primary, {"error": "unreachable"})
@@ -477,6 +470,20 @@ def server_reasons(site: Site, host: str, found: Mapping[str, Mapping[str, Any]]
         yield "replica was away for too long, wanted made anew"
     elif state not in STREAMING:
         yield f"replica of {settings.primary} is {state}, wanted streaming"
+
+
+def _slot_reasons(site: Site, host: str, found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    primary, *replicas = postgresql_hosts(site)
+    # A replica has no slots, or it would keep the log for nobody.
+    slots = {slot_of(name) for name in replicas if host == primary}
+    for slot in sorted(slots - set(found)):
+        yield f"replication slot {slot} is missing, wanted present"
+    for slot in sorted(set(found) - slots):
+        if slot.startswith("replica_"):
+            yield f"replication slot {slot} is present, wanted absent"
+    for slot in sorted(slots & set(found)):
+        if found[slot]["lost"]:
+            yield f"replication slot {slot} has lost its place in the log, wanted made anew"
 
 
 def _name_problems(kind: str, names: Mapping[str, Any]) -> Iterator[str]:

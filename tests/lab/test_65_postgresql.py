@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from provision.adapters.vault import VaultReader
-from provision.adapters.vaultsecrets import VaultSecrets
+from provision.adapters.vault import Vault, VaultReader
 from provision.app import read_site
 from provision.errors import ExitCode
 from provision.phases.postgresql import vault_secrets
-from provision.postgresql.names import password_of
+from provision.postgresql.names import password_of, slot_of
 from provision.secrets import SecretStore
 from tests.lab.machines import CommandError
 from tests.lab.waiting import wait_until
@@ -31,6 +30,11 @@ pytestmark = pytest.mark.services
 UP = ("up", "--no-verify", "--only", "machine", "--only", "postgresql")
 PLAN = ("plan", "--only", "postgresql")
 SECRET = "secret/postgresql/app"
+RETIRE = """
+systemctl disable --now provision-postgresql.service provision-postgresql-backup.timer
+rm -r /var/lib/postgresql/provision /var/lib/provision/component-postgresql.json
+"""
+"""What docs/components/postgresql.md has a machine that is none of them any more go through."""
 DATABASES = {
     "roles": {"app": {}, "reader": {}},
     "databases": {"app": {"owner": "app", "users": ["reader"], "extensions": ["pg_trgm"]}},
@@ -44,12 +48,13 @@ def two(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return with_primary(lab, tmp_path_factory.mktemp("site"), 0)
 
 
-def with_primary(lab: Lab, folder: Path, which: int) -> Lab:
+def with_primary(lab: Lab, folder: Path, which: int, **changes: object) -> Lab:
     """The lab with the primary on one of its first two machines, and the replica on the other."""
     names = list(lab.machines)[:2]
     network = yaml.safe_load(lab.site_file.read_text())["network"]["machines"]
-    settings = {"primary": names[which], "replica": names[1 - which], "networks": [network]}
-    return lab.changed(folder, lambda site: site.update(postgresql={**settings, **DATABASES}))
+    servers = {"primary": names[which], "replica": names[1 - which]}
+    settings = {**servers, "networks": [network], **DATABASES, **changes}
+    return lab.changed(folder, lambda site: site.update(postgresql=settings))
 
 
 @pytest.fixture
@@ -66,7 +71,15 @@ def secret(lab: Lab, name: str) -> str:
     return SecretStore(lab.state / "secrets").read(name).decode()
 
 
-def client(lab: Lab, on: Machine, host: str, statement: str, role: str = "app", **but: str) -> str:
+def client(
+    lab: Lab,
+    on: Machine,
+    host: str,
+    statement: str,
+    role: str = "app",
+    password: str = "",
+    **but: str,
+) -> str:
     """What a stock client with full verification prints."""
     options = {
         "host": host,
@@ -80,7 +93,7 @@ def client(lab: Lab, on: Machine, host: str, statement: str, role: str = "app", 
     }
     text = " ".join(f"{name}={value}" for name, value in options.items())
     command = f'PGPASSWORD=$(cat) psql --no-align --tuples-only "{text}" --command "{statement}"'
-    return on.run(command, stdin=secret(lab, password_of(role))).strip()
+    return on.run(command, stdin=password or secret(lab, password_of(role))).strip()
 
 
 def admin(on: Machine, script: str, database: str = "app") -> str:
@@ -127,20 +140,64 @@ def test_who_is_not_meant_does_not_come_in(two: Lab, primary: Machine, replica: 
         client(two, primary, replica.name, "insert into kept values ('x')")
 
 
+def vault_at_work(lab: Lab) -> Vault:
+    """The lab's Vault, logged in as ``provision`` does."""
+    site = read_site(lab.site_file).site
+    reader = VaultReader(SecretStore(lab.state / "secrets"))
+    return reader.active(vault_secrets(site)["members"].values())
+
+
+def test_the_password_in_vault_is_let_in(two: Lab, primary: Machine, replica: Machine) -> None:
+    kept = vault_at_work(two).secret(SECRET) or {}
+    assert (kept["username"], kept["databases"], kept["port"]) == ("app", "app", "5432")
+    there = {"hostaddr": primary.address, "password": kept["password"]}
+    assert client(two, replica, kept["host"], "select word from kept", **there) == "here"
+    said = two.provision("verify", "--only", "database passwords")
+    assert f"a pod is let in at {kept['host']} with the passwords in Vault of app, reader" in said
+
+
+def test_a_password_is_renewed(two: Lab, primary: Machine, replica: Machine) -> None:
+    before = secret(two, password_of("app"))
+    two.provision("secrets", "renew", password_of("app"))
+    said = two.provision(*PLAN, expect=2)
+    assert "verifiers.json is made from an older secret" in said
+    assert f"secret {SECRET} of Vault is another, wanted kept" in said
+    two.provision(*UP)
+    two.provision(*PLAN, expect=0)
+    assert client(two, replica, primary.address, "select word from kept") == "here"
+    assert (vault_at_work(two).secret(SECRET) or {})["password"] == secret(two, password_of("app"))
+    with pytest.raises(CommandError, match="password authentication failed"):
+        client(two, replica, primary.address, "select word from kept", password=before)
+
+
+def test_a_parameter_that_the_server_does_not_know_changes_nothing(
+    two: Lab, primary: Machine, tmp_path: Path
+) -> None:
+    wrong = with_primary(two, tmp_path, 0, parameters={"shared_bufers": "64MB"})
+    said = wrong.provision(*UP, expect=None)
+    assert 'unrecognized configuration parameter "shared_bufers"' in said
+    primary.run("systemctl restart provision-postgresql")
+    two.provision(*UP)
+    two.provision(*PLAN, expect=0)
+
+
 def test_what_is_changed_by_hand_is_named_and_put_right(
     two: Lab, primary: Machine, replica: Machine
 ) -> None:
+    replica.run("systemctl stop provision-postgresql")
+    started = admin(primary, "select pg_postmaster_start_time()")
     admin(
         primary,
-        """
+        f"""
         alter role app superuser password 'mine';
+        grant pg_write_all_data to reader;
         alter system set work_mem = '77MB';
+        select pg_drop_replication_slot('{slot_of(replica.name)}');
         grant connect on database app to public;
         drop extension pg_trgm;
         """,
     )
     primary.run("echo 'host all all 0.0.0.0/0 trust' >> /etc/provision/postgresql/pg_hba.conf")
-    replica.run("systemctl stop provision-postgresql")
     reasons = json.loads(two.provision(*PLAN, "--json", expect=2))["phases"]["postgresql"][
         "reasons"
     ]
@@ -150,6 +207,8 @@ def test_what_is_changed_by_hand_is_named_and_put_right(
         "setting work_mem was changed by ALTER SYSTEM",
         "role app has superuser yes, wanted no",
         "role app has another password",
+        "role reader is a member of pg_write_all_data, wanted not",
+        f"replication slot {slot_of(replica.name)} is missing, wanted present",
         "database app lets everybody connect",
         "extension pg_trgm of database app is missing",
     ):
@@ -158,11 +217,48 @@ def test_what_is_changed_by_hand_is_named_and_put_right(
     two.provision(*UP)
     two.provision(*PLAN, expect=0)
     assert client(two, replica, primary.address, "select word from kept") == "here"
+    # Nothing else was done: the server that others use was not started anew for it.
+    assert admin(primary, "select pg_postmaster_start_time()") == started
 
 
-def test_a_replica_that_lost_its_disk_or_fell_behind_is_made_anew(
-    two: Lab, replica: Machine
+def test_a_replica_that_was_away_for_too_long_is_made_anew(
+    two: Lab, primary: Machine, replica: Machine, tmp_path: Path
 ) -> None:
+    little = with_primary(two, tmp_path, 0, max_slot_size="16MB")
+    little.provision(*UP)
+    replica.run("systemctl stop provision-postgresql")
+    fill = "create table filler as select 1 as x; select pg_switch_wal(); drop table filler;"
+    admin(primary, f"{fill * 6} checkpoint;")
+    slot = slot_of(replica.name)
+    assert admin(primary, "select wal_status from pg_replication_slots") == "lost"
+    said = little.provision(*PLAN, expect=2)
+    assert f"replication slot {slot} has lost its place in the log, wanted made anew" in said
+    little.provision(*UP)
+    little.provision(*PLAN, expect=0)
+    assert admin(replica, "select word from kept") == "here"
+    two.provision(*UP)
+
+
+def test_another_machine_becomes_the_replica(
+    two: Lab, primary: Machine, replica: Machine, tmp_path: Path
+) -> None:
+    third = list(two.machines.values())[2]
+    replica.run("systemctl stop provision-postgresql")
+    other = with_primary(two, tmp_path, 0, replica=third.name)
+    other.provision(*UP)
+    other.provision(*PLAN, expect=0)
+    assert client(two, primary, third.address, "select word from kept") == "here"
+    slots = admin(primary, "select slot_name from pg_replication_slots")
+    assert slots == slot_of(third.name)
+    # And back, while the third one still follows.
+    two.provision(*UP)
+    two.provision(*PLAN, expect=0)
+    assert admin(replica, "select word from kept") == "here"
+    assert admin(primary, "select slot_name from pg_replication_slots") == slot_of(replica.name)
+    third.run(RETIRE)
+
+
+def test_a_replica_that_lost_its_disk_is_made_anew(two: Lab, replica: Machine) -> None:
     replica.run("systemctl stop provision-postgresql; rm -r /var/lib/postgresql/provision/data")
     two.provision(*UP)
     two.provision(*PLAN, expect=0)
@@ -227,7 +323,7 @@ def test_a_primary_that_dies(
         other = with_primary(two, tmp_path, 1)
         began = time.monotonic()
         other.provision("postgresql", "promote", "--yes")
-        admin(replica, "insert into kept values ('afterwards')")
+        client(two, replica, replica.address, "insert into kept values ('afterwards')")
         report(f"the replica takes writes {time.monotonic() - began:.1f} s after it was told to")
     finally:
         primary.start()
@@ -245,28 +341,29 @@ def test_a_primary_that_dies(
 
 
 def test_passwords_are_kept_in_vault(two: Lab) -> None:
-    site = read_site(two.site_file).site
-    reader = VaultReader(SecretStore(two.state / "secrets"))
-    wanted = vault_secrets(site)
-    assert set(VaultSecrets(reader).read(wanted)["found"].values()) == {"kept"}
-    active = next(
-        api for url in wanted["members"].values() if (api := reader.member(url)).member().active
-    )
-    reader.log_in(active).keep_secret(SECRET, {"password": "mine", "note": "theirs"})
+    vault_at_work(two).keep_secret(SECRET, {"password": "mine", "note": "theirs"})
     said = two.provision(*PLAN, expect=2)
     assert f"secret {SECRET} of Vault is another, wanted kept" in said
     two.provision(*UP)
-    kept = active.secret(SECRET) or {}
+    kept = vault_at_work(two).secret(SECRET) or {}
     assert kept["password"] == secret(two, password_of("app"))
     assert (kept["note"], kept["databases"]) == ("theirs", "app")
 
 
-def test_they_are_taken_off_only_when_they_are_named(lab: Lab, primary: Machine) -> None:
-    refused = lab.provision("up", "--no-verify", "--prune", expect=ExitCode.FINDINGS)
+def test_they_are_taken_off_only_when_they_are_named(
+    lab: Lab, primary: Machine, tmp_path: Path, report: Callable[[str], None]
+) -> None:
+    without = lab.changed(tmp_path, lambda site: site.pop("postgresql"))
+    refused = without.provision("up", "--no-verify", "--prune", expect=ExitCode.FINDINGS)
     assert "--prune --with-data postgresql" in refused
     assert admin(primary, "select count(*) from kept") == "4"
-    lab.provision("up", "--no-verify", "--prune", "--with-data", "postgresql")
+    without.provision("up", "--no-verify", "--prune", "--with-data", "postgresql")
     assert primary.run("ls /var/backups/postgresql") != ""
     assert "data" not in primary.run("ls /var/lib/postgresql/provision 2>/dev/null || true")
     for machine in list(lab.machines.values())[:2]:
         machine.run("rm -rf /var/backups/postgresql")
+    began = time.monotonic()
+    lab.provision("up", "--no-verify")
+    report(f"databases made from nothing by a whole up in {time.monotonic() - began:.1f} s")
+    assert "nothing was done" in lab.provision("up", "--no-verify")
+    lab.provision("verify", "--only", "databases", "--only", "database passwords")

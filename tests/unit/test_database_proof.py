@@ -64,10 +64,10 @@ class Asked:
         assert look() == "", (what, seconds)
 
 
-def kept(user: str, databases: str, password: str = "right") -> dict[str, str]:
+def kept(user: str, databases: str) -> dict[str, str]:
     return {
         "username": user,
-        "password": password,
+        "password": "right",
         "host": "postgresql.site.example.org",
         "port": "5433",
         "databases": databases,
@@ -103,7 +103,11 @@ def test_each_role_logs_in_through_a_pod_with_what_vault_keeps() -> None:
 
 def test_a_password_that_is_not_let_in_or_not_there_is_told() -> None:
     with pytest.raises(NotProvenError, match="refused"):
-        prove(Asked({**KEPT, "secret/data/postgresql/app": kept("app", "app", "wrong")}))
+        prove(
+            Asked(
+                {**KEPT, "secret/data/postgresql/app": {**kept("app", "app"), "password": "wrong"}}
+            )
+        )
     with pytest.raises(NotProvenError, match="Vault has no secret secret/postgresql/app"):
         prove(Asked({}))
 

@@ -170,7 +170,8 @@ def test_a_password_is_renewed_in_one_step_where_its_component_says_so(full: Sec
     generation = full.marker and full.marker.generation
     assert full.renew("db/password") == ["db/password"]
     assert full.read("db/password") != before
-    assert full.marker and full.marker.generation != generation
+    assert full.marker
+    assert full.marker.generation != generation
     with pytest.raises(SecretsError, match="not a secret that can be renewed"):
         full.renew("db/key")
 

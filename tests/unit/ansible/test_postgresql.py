@@ -51,8 +51,10 @@ def test_slots_of_others_are_left_alone() -> None:
     made = list(statements.slots({"replica_n2"}, {"replica_n3", "theirs"}))
     assert made == [
         "select pg_create_physical_replication_slot('replica_n2', true);",
-        "select pg_terminate_backend(active_pid, 5000) from pg_replication_slots"
-        " where slot_name = 'replica_n3' and active;",
+        (
+            "select pg_terminate_backend(active_pid, 5000) from pg_replication_slots"
+            " where slot_name = 'replica_n3' and active;"
+        ),
         "select pg_drop_replication_slot('replica_n3');",
     ]
 
