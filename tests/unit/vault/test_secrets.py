@@ -1,0 +1,89 @@
+"""Passwords of the site that its Vault keeps for those who use them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from provision.adapters.vault import VaultReader
+from provision.adapters.vaultsecrets import VaultSecrets
+from provision.errors import VaultRefusalError
+from provision.vault.api import Member
+from tests.support.vault import FakeStore
+
+PATH = "secret/postgresql/app"
+FIELDS = {"username": "app", "host": "db.site.example.org"}
+ARGUMENTS: Mapping[str, Any] = {
+    "members": {"n1": "https://192.0.2.1:8200", "n2": "https://192.0.2.2:8200"},
+    "secrets": {PATH: {"fields": FIELDS, "secret": "postgresql/role/app"}},
+}
+
+
+class Keeping:
+    """Two members; the second is the active one, unless they are sealed."""
+
+    def __init__(self, *, sealed: bool = False, refused: str = "") -> None:
+        self.sealed = sealed
+        self.refused = refused
+        self.kept: dict[str, Mapping[str, Any]] = {}
+        self.secrets = FakeStore()
+        self.secrets.content["postgresql/role/app"] = b"the real value"
+        self.url = ""
+
+    def member(self, url: str = "") -> Any:
+        if url:
+            self.url = url
+            return self
+        active = not self.sealed and "192.0.2.2" in self.url
+        return Member(initialized=True, sealed=self.sealed, active=active)
+
+    def log_in(self, api: Keeping) -> Keeping:
+        if self.refused:
+            raise VaultRefusalError("Vault refuses", found=self.refused)
+        return api
+
+    def secret(self, path: str) -> Mapping[str, Any] | None:
+        return self.kept.get(path)
+
+    def keep_secret(self, path: str, fields: Mapping[str, Any]) -> None:
+        self.kept[path] = dict(fields)
+
+
+def secrets_of(vault: Keeping) -> VaultSecrets:
+    return VaultSecrets(cast("VaultReader", vault))
+
+
+def test_what_is_missing_or_another_is_written_and_other_fields_stay() -> None:
+    vault = Keeping()
+    secrets = secrets_of(vault)
+    assert secrets.read(ARGUMENTS) == {"error": "", "found": {PATH: "missing"}}
+    assert secrets.keep(ARGUMENTS) == [PATH]
+    assert vault.kept[PATH] == {**FIELDS, "password": "the real value"}
+    vault.kept[PATH] = {"password": "mine", "note": "theirs"}
+    told = secrets.read(ARGUMENTS)
+    assert told == {"error": "", "found": {PATH: "another"}}
+    assert "mine" not in str(told)
+    assert secrets.keep(ARGUMENTS) == [PATH]
+    assert vault.kept[PATH] == {**FIELDS, "password": "the real value", "note": "theirs"}
+    assert secrets.read(ARGUMENTS) == {"error": "", "found": {PATH: "kept"}}
+    assert secrets.keep(ARGUMENTS) == []
+
+
+@pytest.mark.parametrize(
+    ("vault", "error"),
+    [
+        (Keeping(sealed=True), "no member of Vault serves"),
+        (Keeping(refused="permission denied"), "permission denied"),
+    ],
+)
+def test_why_nobody_knows_is_told(vault: Keeping, error: str) -> None:
+    assert secrets_of(vault).read(ARGUMENTS) == {"error": error, "found": {}}
+    assert vault.kept == {}
+
+
+def test_nothing_is_written_where_vault_does_not_serve() -> None:
+    vault = Keeping(sealed=True)
+    assert secrets_of(vault).keep(ARGUMENTS) == []
+    assert vault.kept == {}
