@@ -42,6 +42,7 @@ class FakeCluster(Kubectl):
     refusal: str = "Internal error occurred: failed calling webhook: connection refused"
     down: bool = False
     established: list[str] = field(default_factory=list)
+    rolled: list[str] = field(default_factory=list)
 
     def differs(self, objects: Sequence[Object]) -> bool:
         return any(self.kept.get(item["metadata"]["name"]) != item for item in objects)
@@ -65,6 +66,11 @@ class FakeCluster(Kubectl):
             self.kept.pop(item["metadata"]["name"], None)
         return OK
 
+    def rolled_out(self, deployments: Sequence[Object], seconds: float) -> Answer:
+        if POOL["metadata"]["name"] not in self.kept:
+            self.rolled += [item["metadata"]["name"] for item in deployments]
+        return OK
+
     def wait(self, condition: str, objects: Sequence[Object], seconds: int) -> Answer:
         self.established += [item["metadata"]["name"] for item in objects]
         return OK
@@ -83,6 +89,25 @@ def test_everything_is_applied_once() -> None:
     assert len(cluster.kept) == len(ALL)
     assert not work.differ(ALL, cluster)
     assert not work.apply(ALL, cluster)
+
+
+def test_instances_are_judged_by_what_was_just_applied() -> None:
+    cluster = FakeCluster()
+    work.apply(ALL, cluster)
+    assert cluster.rolled == ["controller"]
+    cluster.kept["public"] = {}
+    cluster.rolled.clear()
+    assert work.apply(ALL, cluster)
+    assert cluster.rolled == [], "what runs already is not waited for"
+
+
+def test_a_workload_that_does_not_come_up_is_told_of() -> None:
+    class Stuck(FakeCluster):
+        def rolled_out(self, deployments: Sequence[Object], seconds: float) -> Answer:
+            return Answer(1, "", "error: timed out waiting for the condition")
+
+    with pytest.raises(ObjectsError, match="timed out"):
+        work.apply(ALL, Stuck())
 
 
 def test_instances_wait_for_their_webhook() -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,16 @@ class Kubectl:
             "wait", objects, f"--for=condition={condition}", f"--timeout={seconds}s"
         )
 
+    def rolled_out(self, deployments: Sequence[Object], seconds: float) -> Answer:
+        """Wait until every Deployment runs as it was applied last, and nothing of it as before."""
+        deadline = time.monotonic() + seconds
+        for deployment in deployments:
+            left = max(1, round(deadline - time.monotonic()))
+            answer = self.attempt("rollout status", [deployment], f"--timeout={left}s")
+            if answer.code:
+                return answer
+        return Answer(0, "", "")
+
     def attempt(self, verb: str, objects: Sequence[Object], *options: str) -> Answer:
         """The command's end, whichever it was; nothing secret of the objects is in it.
 
@@ -86,7 +97,7 @@ class Kubectl:
         listed = "\n".join(map(json.dumps, objects))
         try:
             done = subprocess.run(
-                ["kubectl", f"--kubeconfig={ADMIN}", verb, *options, "--filename=-"],
+                ["kubectl", f"--kubeconfig={ADMIN}", *verb.split(), *options, "--filename=-"],
                 input=listed,
                 capture_output=True,
                 env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": PATH},

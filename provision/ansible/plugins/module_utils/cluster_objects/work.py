@@ -2,7 +2,8 @@
 
 Namespaces and definitions of kinds come first, then what Kubernetes itself
 knows, then instances of the defined kinds: those are often judged by a webhook
-that one of the workloads just applied has to serve.
+that one of the workloads just applied has to serve, and must not be judged by
+what it replaces.
 """
 
 from __future__ import annotations
@@ -68,14 +69,18 @@ def apply(
         The cluster refuses an object, or does not take it in time.
     """
     changed = False
+    deployed: list[Object] = []
     for stage in stages(objects):
         if not kubectl.differs(stage):
             continue
         changed = True
+        if deployed:
+            _require(kubectl.rolled_out(deployed, seconds))
         _apply(stage, kubectl, seconds, interval)
         kinds = [item for item in stage if item["kind"] == "CustomResourceDefinition"]
         if kinds:
             _require(kubectl.wait("Established", kinds, ESTABLISHED_SECONDS))
+        deployed = [item for item in stage if item["kind"] == "Deployment"]
     return changed
 
 
