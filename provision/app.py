@@ -23,6 +23,7 @@ from provision.explain import located, site_error
 from provision.facts import ClusterFacts, Facts, Query, ServiceQuery
 from provision.inventory import ControllerPaths, machine_variables
 from provision.leftovers import Leftover
+from provision.manifests import KindIn
 from provision.paths import cache_path, state_path
 from provision.phase import AnsiblePhase, Context, Phase
 from provision.plan import discover, phases_of, settings_models
@@ -305,10 +306,11 @@ class Application:
                     query |= phase.query(context, host)
             queries[host] = query
         objects = [item for phase in phases for item in phase.objects(context)]
+        kinds = [kind for phase in phases for kind in phase.whole_kinds(context)]
         asked = {phase.name: asks for phase in phases if (asks := phase.service(context))}
         meanwhile()
         with ThreadPoolExecutor(max_workers=1 + len(asked)) as pool:
-            reading = pool.submit(self._read_cluster, objects)
+            reading = pool.submit(self._read_cluster, objects, kinds)
             asking = {name: pool.submit(self._ask, query) for name, query in asked.items()}
             machines = self.machines.read(queries)
             told = {name: answer.result() for name, answer in asking.items()}
@@ -321,8 +323,8 @@ class Application:
         }
         return readers[query.kind]()
 
-    def _read_cluster(self, objects: Sequence[Any]) -> ClusterFacts:
-        return self.cluster.read(objects)
+    def _read_cluster(self, objects: Sequence[Any], kinds: Sequence[KindIn]) -> ClusterFacts:
+        return self.cluster.read(objects, kinds)
 
     def prepare(self, phase: Phase) -> Context:
         """Make the secrets that ``phase`` needs and that are missing or due."""

@@ -95,18 +95,33 @@ class ClusterPhase(AnsiblePhase):
             for item in self.objects(context)
             if (why := _difference(item, facts))
         }
-        if found:
-            reasons.setdefault(leader, []).extend(why for _, why in found.values())
+        leftovers = self.leftovers(context, facts)
+        if found or leftovers:
+            told = [why for _, why in found.values()]
+            told += [f"object {manifests.key(item)} is wanted no more" for item in leftovers]
+            reasons.setdefault(leader, []).extend(told)
         if not reasons:
             return Skip("every object is as wanted")
-        objects = [item for item, _ in found.values()]
+        work = {f"{self.name}_objects": [item for item, _ in found.values()]}
+        if self.whole_kinds(context):
+            work[f"{self.name}_leftovers"] = leftovers
         return Run(
             {name: reasons[name] for name in facts.reachable if name in reasons},
             variables={
-                name: {f"{self.name}_objects": objects if name == leader else []}
+                name: {key: part if name == leader else [] for key, part in work.items()}
                 for name in reasons
             },
         )
+
+    def leftovers(self, context: Context, facts: Facts) -> list[Manifest]:
+        """Names of objects that we applied once, of the kinds that we keep whole."""
+        wanted = {manifests.key(item) for item in self.objects(context)}
+        stubs = [
+            kind.stub(name)
+            for kind in self.whole_kinds(context)
+            for name in facts.cluster.applied.get(kind, ())
+        ]
+        return [stub for stub in stubs if manifests.key(stub) not in wanted]
 
     def variables(self, context: Context, host: str) -> Mapping[str, Any]:
         """All objects for the first control-plane machine, none for the others."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provision.errors import OperatorError
+from provision.manifests import KindIn
 from provision.state import DesiredState
 
 
@@ -127,6 +128,8 @@ class ClusterFacts:
     version: str = ""
     nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
     objects: Mapping[str, ObjectState] = field(default_factory=dict)
+    applied: Mapping[KindIn, Sequence[str]] = field(default_factory=dict)
+    """Names of the objects that we applied, of each kind that was asked for."""
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 Manifest = Mapping[str, Any]
+
+
+class KindIn(NamedTuple):
+    """All objects of one kind in one namespace."""
+
+    api_version: str
+    kind: str
+    namespace: str
+
+    def stub(self, name: str) -> Manifest:
+        """As much of an object as it takes to name it."""
+        metadata = {"name": name, "namespace": self.namespace}
+        return {"apiVersion": self.api_version, "kind": self.kind, "metadata": metadata}
 
 
 def namespace(name: str, pod_security: str = "restricted") -> Manifest:

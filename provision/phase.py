@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Protocol
 
 from provision.dns.offers import Forward, Name
 from provision.facts import Facts, Query, ServiceQuery, query_for
+from provision.manifests import KindIn
 from provision.openings import Opening
 from provision.paths import roles_path
 from provision.secretspec import SecretSpec
@@ -209,6 +210,14 @@ class Phase(ABC):
 
     def objects(self, context: Context) -> Sequence[Manifest]:
         """Kubernetes objects that the component keeps in the cluster."""
+        return ()
+
+    def whole_kinds(self, context: Context) -> Sequence[KindIn]:
+        """Kinds of which the component keeps no other objects than :meth:`objects` names.
+
+        What we applied of them and what is named no more has to go.
+        """
+        del context
         return ()
 
     def service(self, context: Context) -> ServiceQuery | None:

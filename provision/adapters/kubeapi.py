@@ -74,8 +74,12 @@ class Resource:
 
     def url(self, name: str, namespace: str | None) -> str:
         """Path of one object."""
+        return f"{self.list_url(namespace)}/{quote(name)}"
+
+    def list_url(self, namespace: str | None) -> str:
+        """Path of all objects, in one namespace where they are in any."""
         below = f"/namespaces/{quote(namespace or 'default')}" if self.namespaced else ""
-        return f"{self.path}{below}/{self.plural}/{quote(name)}"
+        return f"{self.path}{below}/{self.plural}"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from provision.compare import applied_fields, differing_fields, says_all, within
 from provision.errors import SecretsError, UnreachableError
 from provision.facts import ClusterFacts, NodeFacts, ObjectState
 from provision.gates import Condition, judged
-from provision.manifests import Manifest
+from provision.manifests import KindIn, Manifest
 from provision.objectsecrets import has_secrets, with_secrets
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
@@ -61,10 +61,11 @@ class ClusterReader:
         self.secrets = secrets
         self._api: KubernetesApi | None = None
 
-    def read(self, objects: Sequence[Manifest]) -> ClusterFacts:
-        """Nodes, version, and how each of ``objects`` stands; never raises for the cluster's fault.
+    def read(self, objects: Sequence[Manifest], kinds: Sequence[KindIn] = ()) -> ClusterFacts:
+        """Nodes, version, how each of ``objects`` stands, and what there is of ours of ``kinds``.
 
-        ``ClusterFacts.objects`` is keyed by :func:`provision.manifests.key`.
+        Never raises for the cluster's fault. ``ClusterFacts.objects`` is keyed by
+        :func:`provision.manifests.key`.
         """
         try:
             api = self.connect()
@@ -74,6 +75,7 @@ class ClusterReader:
                 told = version.result()["gitVersion"]
                 resources = api.resources() if objects else {}
                 states = pool.map(partial(_state, api, self.secrets, resources), objects)
+                applied = pool.map(partial(_applied, api, resources), kinds)
                 return ClusterFacts(
                     reachable=True,
                     version=str(told).lstrip("v"),
@@ -82,6 +84,7 @@ class ClusterReader:
                         manifests.key(manifest): state
                         for manifest, state in zip(objects, states, strict=True)
                     },
+                    applied=dict(zip(kinds, applied, strict=True)),
                 )
         except (SecretsError, UnreachableError) as error:
             return ClusterFacts(reachable=False, error=error.found or error.what)
@@ -202,3 +205,14 @@ def _state(
         why = "" if has_secrets(manifest) else f": {message(applied)}"
         return ObjectState(exists=True, differences=[f"(refused{why})"])
     return ObjectState(exists=True, differences=differing_fields(live, applied))
+
+
+def _applied(
+    api: KubernetesApi, resources: Mapping[tuple[str, str], Resource], kind: KindIn
+) -> list[str]:
+    """Names of the objects of a kind that we applied; none while the cluster has no such kind."""
+    resource = resources.get((kind.api_version, kind.kind))
+    if resource is None:
+        return []
+    listed = api.items(resource.list_url(kind.namespace))
+    return [item["metadata"]["name"] for item in listed if applied_fields(item, FIELD_MANAGER)]

@@ -14,6 +14,7 @@ from provision import manifests
 from provision.clusterphase import ClusterPhase
 from provision.explain import DNS_LABEL
 from provision.kubeadm.endpoint import api_endpoint
+from provision.manifests import KindIn
 from provision.objectsecrets import referred
 from provision.openings import Opening
 from provision.phase import Context, Manifest
@@ -23,6 +24,14 @@ from provision.site import Address, Model, SecretRef, Settings, Site
 NAMESPACE = "metallb-system"
 MOST_PROBED = 1024
 """Addresses of one layer 2 pool; each is probed before the pool is used."""
+OWN_KINDS = (
+    ("metallb.io/v1beta1", "BGPAdvertisement"),
+    ("metallb.io/v1beta1", "L2Advertisement"),
+    ("metallb.io/v1beta1", "IPAddressPool"),
+    ("metallb.io/v1beta2", "BGPPeer"),
+    ("v1", "Secret"),
+)
+"""Kinds of what the site file names."""
 LONG_NUMBERS = ("myASN", "peerASN")
 """Fields of a BGPPeer that hold up to 32 bits without a sign."""
 
@@ -136,6 +145,11 @@ class LoadBalancer(ClusterPhase):
                 " to load_balancer: two that give out addresses would undo each other's work"
             )
 
+    def whole_kinds(self, context: Context) -> Sequence[KindIn]:
+        """Pools, advertisements, routers, and what belongs to them; in this order they can go."""
+        del context
+        return tuple(KindIn(*kind, NAMESPACE) for kind in OWN_KINDS)
+
     def openings(self, site: Site) -> Sequence[Opening]:
         """The announcing machines' view of each other."""
         return (
@@ -172,6 +186,7 @@ class LoadBalancer(ClusterPhase):
         ]
         return {
             **super().variables(context, host),
+            "load_balancer_leftovers": [],
             "load_balancer_probed": probed if host == first else [],
         }
 

@@ -10,6 +10,7 @@ A file is a list of cases::
         n1: {sysctls: {vm.max_map_count: "65530"}}
       cluster: {reachable: true}          # fields of ClusterFacts; not asked by default
       objects: {ConfigMap ns/x: [data.y]} # objects that are there, with what differs; or `all`
+      applied: {ConfigMap: [x, y]}        # names of all that we applied of the kinds it keeps whole
       service: {keys: usable}             # what the component's own service told
       decision: run                       # run, skip, blocked or unknown
       attention: "Vault is sealed"        # of skip: how what a person has to do begins
@@ -226,7 +227,10 @@ def _cluster(phase: Phase, context: Context, case: Mapping[str, Any]) -> Cluster
     if present == "all":
         present = {manifests.key(item): [] for item in phase.objects(context)}
     states = {name: ObjectState(exists=True, differences=why) for name, why in present.items()}
-    return ClusterFacts(reachable=True, **case.get("cluster", {}), objects=states)
+    applied = {
+        kind: case.get("applied", {}).get(kind.kind, ()) for kind in phase.whole_kinds(context)
+    }
+    return ClusterFacts(reachable=True, **case.get("cluster", {}), objects=states, applied=applied)
 
 
 def _permissions(entry: Any) -> dict[str, str]:

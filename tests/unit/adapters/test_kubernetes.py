@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from provision.adapters.kubernetes import ClusterReader
+from provision.manifests import KindIn
 from provision.privatefiles import write_private
 from provision.secrets import SecretStore
 from tests.support.kubeserver import FakeCluster, serving, write_kubeconfig
@@ -83,6 +84,18 @@ def test_what_was_applied_and_still_stands_needs_no_second_question(
     assert [bool(state.differences) for state in states] == [False, True]
     # What the manifest does not say any more, only the server knows to take away.
     assert reader.read([changed]).objects["ConfigMap kube-system/untouched"].differences
+
+
+def test_what_was_applied_of_a_kind(cluster: FakeCluster, tmp_path: Path) -> None:
+    by_us = {"manager": "provision", "operation": "Apply", "fieldsV1": {"f:data": {}}}
+    by_hand = {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:data": {}}}
+    for name, entry in (("ours", by_us), ("theirs", by_hand)):
+        live = config_map(name)
+        live["metadata"]["managedFields"] = [entry]
+        cluster.objects[f"/api/v1/namespaces/kube-system/configmaps/{name}"] = live
+    kinds = [KindIn("v1", "ConfigMap", "kube-system"), KindIn("unknown.example/v1", "Thing", "x")]
+    facts = ClusterReader(SecretStore(tmp_path)).read([config_map("ours")], kinds)
+    assert facts.applied == {kinds[0]: ["ours"], kinds[1]: []}
 
 
 def test_what_the_server_refuses_is_a_difference(cluster: FakeCluster, tmp_path: Path) -> None:
