@@ -88,6 +88,8 @@ class ImageBuild(Model):
     """A root file system made by a ``debian`` build; without it, an empty one."""
     contents: tuple[Content, ...] = ()
     links: tuple[Link, ...] = ()
+    scripts: Mapping[str, str] = {}
+    """Executables of our own: text by path."""
     folders: tuple[str, ...] = ()
     """Empty folders, mode 1777."""
     entrypoint: tuple[str, ...] = ()

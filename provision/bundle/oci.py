@@ -163,6 +163,7 @@ def image_members(
         else:
             members.append(Member(path, content=source, mode=content.mode))
     members += [Member(link.path, "link", target=link.target) for link in build.links]
+    members += [Member(path, content=text.encode()) for path, text in build.scripts.items()]
     members += [Member(path, "folder", mode=0o1777) for path in build.folders]
     return tuple(members)
 

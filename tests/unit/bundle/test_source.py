@@ -21,6 +21,7 @@ from provision.bundle.catalog import (
     Selection,
 )
 from provision.bundle.gomodules import parse_modules
+from provision.bundle.oci import add_layer, image_members
 from provision.bundle.progress import Outcome, Step
 from provision.bundle.results import Results
 from provision.bundle.source import SourceSource
@@ -257,6 +258,17 @@ def test_files_trees_and_charts_of_a_module(tmp_path: Path) -> None:
     assert outputs["scripts"].kind == "tree"
     with tarfile.open(bench.store.path(outputs["chart"].sha256)) as tar:
         assert "example/Chart.yaml" in tar.getnames()
+
+
+def test_a_script_of_our_own_is_in_its_image(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    build = ImageBuild(scripts={"/usr/bin/greet": "#!/bin/sh\necho hello\n"})
+    layer = add_layer(store, image_members(build, {}, store))
+    with tarfile.open(store.path(layer.blob.sha256)) as tar:
+        source = tar.extractfile("usr/bin/greet")
+        assert source is not None
+        assert source.read() == b"#!/bin/sh\necho hello\n"
+        assert tar.getmember("usr/bin/greet").mode == 0o755
 
 
 def test_a_chart_that_its_release_completes(tmp_path: Path) -> None:
