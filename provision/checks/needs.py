@@ -125,6 +125,7 @@ class Needs:
             if opening.protocol == "tcp"
             and len(ports) <= WIDEST_PROBED_RANGE
             and (opening.source != "control_plane" or control_plane)
+            and not isinstance(opening.source, tuple)
             for port in ports
         ]
 

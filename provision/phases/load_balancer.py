@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from provision import manifests
 from provision.clusterphase import ClusterPhase
+from provision.errors import BundleError
 from provision.explain import DNS_LABEL
 from provision.kubeadm.endpoint import api_endpoint
 from provision.manifests import KindIn
@@ -22,6 +23,9 @@ from provision.phases.cilium import CiliumSettings
 from provision.site import Address, Model, SecretRef, Settings, Site
 
 NAMESPACE = "metallb-system"
+FRR_IMAGE = "quay.io/frrouting/frr"
+BFD_PORTS = ("3784", "4784")
+"""UDP ports of BFD over one hop (RFC 5881) and over several (RFC 5883)."""
 MOST_PROBED = 1024
 """Addresses of one layer 2 pool; each is probed before the pool is used."""
 OWN_KINDS = (
@@ -29,9 +33,11 @@ OWN_KINDS = (
     ("metallb.io/v1beta1", "L2Advertisement"),
     ("metallb.io/v1beta1", "IPAddressPool"),
     ("metallb.io/v1beta2", "BGPPeer"),
+    ("metallb.io/v1beta1", "BFDProfile"),
     ("v1", "Secret"),
+    ("v1", "ConfigMap"),
 )
-"""Kinds of what the site file names."""
+"""Kinds of what comes and goes with the site file. A profile can only go after the peers that name it."""
 LONG_NUMBERS = ("myASN", "peerASN")
 """Fields of a BGPPeer that hold up to 32 bits without a sign."""
 
@@ -77,6 +83,18 @@ class Pool(Model):
     """Namespaces whose Services may use the pool; all without any."""
 
 
+class BfdSettings(Model):
+    """How a router and the machines watch the path between them (RFC 5880)."""
+
+    receive_milliseconds: Annotated[int, Field(ge=10, le=60000)] = 300
+    """How often at most a machine wants to hear from the router."""
+    transmit_milliseconds: Annotated[int, Field(ge=10, le=60000)] = 300
+    """How often at least a machine wants to be heard. Of this and what the router wants to
+    receive the longer counts."""
+    detect_multiplier: Annotated[int, Field(ge=2, le=255)] = 3
+    """Messages of a machine in a row that may stay out before the router counts it as gone."""
+
+
 class BgpPeer(Model):
     """A router that every machine tells which addresses are where."""
 
@@ -84,12 +102,14 @@ class BgpPeer(Model):
     """Address of the router."""
     asn: Annotated[int, Field(ge=1, le=4294967295)]
     """Its autonomous system's number."""
-    port: Annotated[int, Field(ge=1, le=65535)] = 179
-    """TCP port that it listens on."""
+    port: Annotated[int, Field(ge=1, le=16384)] = 179
+    """TCP port that it listens on; MetalLB takes none above 16384."""
     hold_seconds: Annotated[int, Field(ge=3, le=65535)] = 90
     """Seconds without a word after which the two count each other as gone."""
     password: SecretRef | None = None
     """Password of the session (TCP MD5)."""
+    bfd: BfdSettings | None = None
+    """Watch the path to it by BFD, which the router must do as well; without it not."""
 
 
 class BgpSettings(Model):
@@ -99,6 +119,9 @@ class BgpSettings(Model):
     """The machines' own autonomous system's number."""
     peers: Annotated[tuple[BgpPeer, ...], Field(min_length=1)]
     """Routers."""
+    mode: Literal["native", "frr"] | None = None
+    """Who speaks BGP: MetalLB itself, or FRR's daemons beside it, which know BFD and IPv6 too.
+    Without it FRR only where one of the two is asked for."""
 
 
 class LoadBalancerSettings(Settings):
@@ -111,6 +134,13 @@ class LoadBalancerSettings(Settings):
     """Pools of addresses by name."""
     bgp: BgpSettings | None = None
     """Routers to tell about pools with ``announce: bgp``."""
+
+    @property
+    def uses_frr(self) -> bool:
+        """Whether FRR's daemons speak BGP."""
+        if self.bgp is None:
+            return False
+        return (self.bgp.mode or ("frr" if any(_only_frr(self)) else "native")) == "frr"
 
 
 class LoadBalancer(ClusterPhase):
@@ -132,6 +162,7 @@ class LoadBalancer(ClusterPhase):
                 yield f"load_balancer.pools.{other}.addresses {shared} is in pool {one} as well"
         if any(pool.announce == "bgp" for pool in settings.pools.values()) and not settings.bgp:
             yield "load_balancer.bgp is missing: a pool is to be announced to routers by BGP"
+        yield from _bgp_problems(settings)
         for number, peer in enumerate(settings.bgp.peers if settings.bgp else ()):
             if peer.password is not None and peer.password.prompt:
                 yield (
@@ -151,22 +182,28 @@ class LoadBalancer(ClusterPhase):
         return tuple(KindIn(*kind, NAMESPACE) for kind in OWN_KINDS)
 
     def openings(self, site: Site) -> Sequence[Opening]:
-        """The announcing machines' view of each other."""
+        """The announcing machines' view of each other, and the routers' of the machines."""
+        bgp = site.settings(LoadBalancerSettings).bgp
+        watched = tuple(peer.address for peer in bgp.peers if peer.bfd) if bgp else ()
         return (
             Opening("7946", "MetalLB's machines among themselves", "machines"),
             Opening("7946", "MetalLB's machines among themselves", "machines", protocol="udp"),
+            *(Opening(port, "BFD", watched, protocol="udp") for port in BFD_PORTS if watched),
         )
 
     def objects(self, context: Context) -> Sequence[Manifest]:
         """The rendered chart, and instances for pools and routers."""
         tag = f"v{self.version(context, 'metallb')}"
+        settings = context.site.settings(LoadBalancerSettings)
+        frr: dict[str, Any] = {"enabled": settings.uses_frr}
+        if settings.uses_frr:
+            frr["image"] = {"repository": FRR_IMAGE, "tag": _frr_version(context, settings)}
         values = {
             "fullnameOverride": "metallb",
             "controller": {"image": {"tag": tag}},
-            "speaker": {"image": {"tag": tag}, "frr": {"enabled": False}},
+            "speaker": {"image": {"tag": tag}, "frr": frr},
         }
         chart = self.chart(context, "metallb-chart", values)
-        settings = context.site.settings(LoadBalancerSettings)
         return [
             manifests.namespace(NAMESPACE, "privileged"),
             *map(_corrected, chart),
@@ -196,7 +233,7 @@ def _pool_problems(site: Site, name: str, pool: Pool) -> Iterator[str]:
     taken = {host.address: f"hosts.{machine}" for machine, host in site.hosts.items()}
     taken[api_endpoint(site)[0]] = "the API"
     for first, last in pool.addresses:
-        text = str(first) if first == last else f"{first}-{last}"
+        text = _told(first, last)
         for address, owner in taken.items():
             if address.version == first.version and first <= address <= last:  # type: ignore[operator]
                 yield f"{key} {text} holds {address}, which is the address of {owner}"
@@ -210,6 +247,56 @@ def _pool_problems(site: Site, name: str, pool: Pool) -> Iterator[str]:
             )
         if int(last) - int(first) >= MOST_PROBED:
             yield f"{key} {text} has more than {MOST_PROBED} addresses, too many to be probed"
+
+
+def _only_frr(settings: LoadBalancerSettings) -> Iterator[str]:
+    """What is asked for that MetalLB's own BGP has not: where, and what it is."""
+    for number, peer in enumerate(settings.bgp.peers if settings.bgp else ()):
+        if peer.bfd:
+            yield f"load_balancer.bgp.peers.{number}.bfd asks for BFD"
+    if any(pool.announce == "bgp" for pool in settings.pools.values()):
+        # With BGP on, MetalLB judges every pool alike, however it is announced.
+        for name, pool in settings.pools.items():
+            for first, last in pool.addresses:
+                if first.version == 6:
+                    told = _told(first, last)
+                    yield f"load_balancer.pools.{name}.addresses {told} is IPv6"
+
+
+def _bgp_problems(settings: LoadBalancerSettings) -> Iterator[str]:
+    if settings.bgp is None:
+        return
+    if settings.bgp.mode == "native":
+        for asked in _only_frr(settings):
+            yield f"{asked}, which load_balancer.bgp.mode: native does not know; say frr"
+    seen: dict[Address, int] = {}
+    for number, peer in enumerate(settings.bgp.peers):
+        other = seen.setdefault(peer.address, number)
+        if other != number:
+            yield (
+                f"load_balancer.bgp.peers.{number}.address {peer.address} is that of"
+                f" peers.{other} as well"
+            )
+
+
+def _frr_version(context: Context, settings: LoadBalancerSettings) -> str:
+    """Version of the bundle's FRR.
+
+    Raises
+    ------
+    BundleError
+        The bundle has none.
+    """
+    version = context.bundle.versions.get("frr")
+    if version is None:
+        asked = next(_only_frr(settings), "load_balancer.bgp.mode: frr asks for it")
+        raise BundleError(
+            "the bundle has no frr, whose daemons speak BGP for load_balancer on this site",
+            found=asked,
+            why="where the bundle comes from, not everything that is optional can be had",
+            fix="provision bundle build --source source; or take that out of the site file",
+        )
+    return version
 
 
 def _shared(left: Pool, right: Pool) -> Iterator[str]:
@@ -267,6 +354,10 @@ def _pools(pools: Mapping[str, Pool]) -> Iterator[Manifest]:
         yield _instance(kind, name, {"ipAddressPools": [name]})
 
 
+def _told(first: Address, last: Address) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
 def _written(first: IPv4Address | IPv6Address, last: IPv4Address | IPv6Address) -> str:
     """A range as MetalLB takes it: a network where it is one."""
     networks = list(summarize_address_range(first, last))
@@ -283,6 +374,17 @@ def _routers(bgp: BgpSettings, site: Site) -> Iterator[Manifest]:
             "peerPort": peer.port,
             "holdTime": f"{peer.hold_seconds}s",
         }
+        if peer.asn != bgp.asn and not any(peer.address in net for net in site.network.machines):
+            # FRR asks a router of another system to be next door, unless it is told otherwise.
+            spec["ebgpMultiHop"] = True
+        if peer.bfd is not None:
+            spec["bfdProfile"] = name
+            profile = {
+                "receiveInterval": peer.bfd.receive_milliseconds,
+                "transmitInterval": peer.bfd.transmit_milliseconds,
+                "detectMultiplier": peer.bfd.detect_multiplier,
+            }
+            yield _instance("BFDProfile", name, profile)
         if peer.password is not None:
             secret = f"{name}-password"
             spec["passwordSecret"] = {"name": secret, "namespace": NAMESPACE}

@@ -214,6 +214,8 @@ def _rule(site: Site, opening: Opening) -> dict[str, Any]:
             sources = [site.hosts[name].address for name in site.control_plane]
         case "machines" | "cluster":
             sources = site.network.machines
+        case addresses:
+            sources = addresses
     pods = opening.source in ("cluster", "any") and opening.protocol != "vrrp"
     return _as_rule(opening.protocol, opening.ports, sources, opening.why, pods=pods)
 

@@ -55,6 +55,12 @@ def test_the_api_is_open_to_everyone_and_the_kubelet_to_the_cluster() -> None:
     assert rule("n1", "10250")["pods"]
 
 
+def test_a_router_comes_in_from_its_address_alone() -> None:
+    router = {"address": "192.0.2.254", "asn": 64512, "bfd": {}}
+    found = rule("n4", "3784", load_balancer={"bgp": {"asn": 64513, "peers": [router]}})
+    assert (found["protocol"], found["ipv4"], found["pods"]) == ("udp", ["192.0.2.254"], False)
+
+
 def test_an_opening_of_the_site_file_is_kept_to_its_sources() -> None:
     allow = [{"ports": 9100, "sources": ["198.51.100.0/24"], "comment": "monitoring"}]
     found = variables("n1", {"firewall": {"allow": allow}})["machine_firewall_rules"][-1]
