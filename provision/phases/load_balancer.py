@@ -37,7 +37,8 @@ OWN_KINDS = (
     ("v1", "Secret"),
     ("v1", "ConfigMap"),
 )
-"""Kinds of what comes and goes with the site file. A profile can only go after the peers that name it."""
+"""Kinds of what comes and goes with the site file. A profile can only go after the peers that name
+it."""
 LONG_NUMBERS = ("myASN", "peerASN")
 """Fields of a BGPPeer that hold up to 32 bits without a sign."""
 
@@ -149,7 +150,7 @@ class LoadBalancer(ClusterPhase):
     name = "load_balancer"
     after = ("cilium",)
     settings = LoadBalancerSettings
-    bundled = ("metallb",)
+    bundled = ("metallb", "frr")
     namespace = NAMESPACE
 
     def validate_site(self, site: Site) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provision.phase import Context, Manifest
-from provision.proof import NotProvenError, Object
+from provision.proof import Login, NotProvenError, Object
 from provision.vault.api import VaultApi
 
 READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
@@ -85,6 +85,9 @@ class FakeGround:
     def run(self, pod: str, script: str) -> str:
         assert ("Pod", pod) in self.objects
         return self.commands(script)
+
+    def ask(self, pod: str, port: int, login: Login, statement: str) -> Sequence[Sequence[Any]]:
+        raise NotImplementedError
 
     def vault(self, urls: Iterable[str]) -> VaultApi:
         raise NotImplementedError
