@@ -48,6 +48,7 @@ class Vault:
 
     def __init__(self, url: str, authority: Path) -> None:
         self.url = url
+        self._authority = authority
         session = requests.Session()
         # Neither a proxy nor a certificate bundle from the environment.
         session.trust_env = False
@@ -64,7 +65,12 @@ class Vault:
         )
 
     def member(self) -> Member:
-        """How it stands; never raises for Vault's own fault."""
+        """How it stands; never raises for Vault's own fault.
+
+        On a site that was never up there is nothing yet by which it could be trusted.
+        """
+        if not self._authority.exists():
+            return Member(error="not asked yet")
         try:
             with self._asking():
                 seal = self._looking.sys.read_seal_status()
@@ -308,8 +314,8 @@ class VaultReader:
         kept; ``found``: the configuration, or None with ``error`` why not.
         """
         urls: Mapping[str, str] = arguments["members"]
-        apis = {name: self.member(url) for name, url in urls.items()} if self._is_made() else {}
-        members = {name: Member(error="not asked yet") for name in urls} | _members(apis)
+        apis = {name: self.member(url) for name, url in urls.items()}
+        members = _members(apis)
         keys = self.sink.read()
         told: dict[str, Any] = {
             "members": {name: member.as_dict() for name, member in members.items()},
@@ -378,9 +384,6 @@ class VaultReader:
             return
         voters = self.log_in(apis[active[0]]).voters()
         yield from (f"{name} has no vote yet" for name in apis if not voters.get(name))
-
-    def _is_made(self) -> bool:
-        return AUTHORITY in self.secrets.names()
 
 
 def vault_at(url: str, secrets: Path) -> Vault:

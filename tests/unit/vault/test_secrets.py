@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from provision.adapters.vault import VaultReader
 from provision.adapters.vaultsecrets import VaultSecrets
 from provision.errors import VaultRefusalError
+from provision.secrets import SecretStore
 from provision.vault.api import Member
 from tests.support.vault import FakeStore
 
@@ -87,3 +89,12 @@ def test_nothing_is_written_where_vault_does_not_serve() -> None:
     vault = Keeping(sealed=True)
     assert secrets_of(vault).keep(ARGUMENTS) == []
     assert vault.kept == {}
+
+
+def test_a_site_that_was_never_up_has_no_vault_to_ask(tmp_path: Path) -> None:
+    reader = VaultReader(SecretStore(tmp_path / "secrets"))
+    members = {"n1": "https://127.0.0.1:1"}
+    told = reader.read({"members": members, "configuration": {}})
+    assert told["members"]["n1"]["error"] == "not asked yet"
+    found = VaultSecrets(reader).read({**ARGUMENTS, "members": members})
+    assert found == {"error": "no member of Vault serves", "found": {}}
