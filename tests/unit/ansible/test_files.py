@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,31 @@ def test_a_file_is_placed_with_its_permissions(tmp_path: Path, mine: dict[str, s
     files.place(wanted(path, mine))
     assert path.read_bytes() == b"new\n"
     assert path.stat().st_mode & 0o7777 == 0o640
+    assert list(tmp_path.iterdir()) == [path]
+
+
+FULL = """\
+import json, resource, sys
+from provision.ansible.plugins.module_utils.site_state import files
+resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8))
+try:
+    files.place(json.loads(sys.argv[1]))
+except files.WorkError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, mine: dict[str, str]) -> None:
+    """A real limit on the size of files stands for the disk."""
+    path = tmp_path / "conf"
+    path.write_text("old\n")
+    order = json.dumps(wanted(path, mine, b"more than fits\n"))
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, order], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"{path}: no room left in {tmp_path}, and it is as it was")
+    assert f"df -h {tmp_path}" in done.stdout
+    assert path.read_text() == "old\n"
     assert list(tmp_path.iterdir()) == [path]
 
 

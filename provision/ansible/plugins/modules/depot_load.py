@@ -96,7 +96,9 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            module.fail_json(msg=f"no room left in {store.folder}")
+            module.fail_json(
+                msg=f"no room left in {store.folder}; free some space: df -h {store.folder}"
+            )
         module.fail_json(msg=f"{error.filename or store.folder}: {error.strerror}")
 
 

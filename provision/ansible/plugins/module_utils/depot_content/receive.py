@@ -201,7 +201,10 @@ def main() -> None:
         sys.exit(str(error))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sys.exit(f"no room left in {folder}; what arrived whole is kept")
+            sys.exit(
+                f"no room left in {folder}; what arrived whole is kept; free some space:"
+                f" df -h {folder}"
+            )
         sys.exit(f"{error.filename or folder}: {error.strerror}")
 
 

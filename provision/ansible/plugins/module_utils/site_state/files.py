@@ -22,6 +22,8 @@ UNIT_FOLDERS = (
     "/usr/lib/systemd/system/",
     "/usr/local/lib/systemd/system/",
 )
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a write fails with where the disk, a quota or a limit on files takes no more."""
 
 
 def place(wanted: Mapping[str, Any]) -> None:
@@ -54,8 +56,11 @@ def place(wanted: Mapping[str, Any]) -> None:
         _validate(fresh, wanted)
         fresh.replace(path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise WorkError(f"{path}: no room left in {path.parent}") from error
+        if error.errno in NO_ROOM:
+            raise WorkError(
+                f"{path}: no room left in {path.parent}, and it is as it was; free some space:"
+                f" df -h {path.parent}"
+            ) from error
         raise WorkError(f"{path}: {error.strerror or error}") from error
     finally:
         fresh.unlink(missing_ok=True)
