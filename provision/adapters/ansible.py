@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.effects import Effect, EffectResult
+from provision.errors import OperatorError
 from provision.events import Emit, Event
 from provision.inventory import group_of
 from provision.paths import cache_path, playbooks_path, roles_path
@@ -41,7 +42,13 @@ class AnsibleRunner:
         self.work = work
 
     def run(self, effect: Effect, emit: Emit, cancelled: Callable[[], bool]) -> EffectResult:
-        """Play ``effect.playbook`` on the machines of its inventory."""
+        """Play ``effect.playbook`` on the machines of its inventory.
+
+        Raises
+        ------
+        OperatorError
+            What ``emit`` raised; the play was ended first, since nobody would know of it.
+        """
         from ansible_runner import Runner, RunnerConfig
 
         collector = _Collector(effect.phase, emit)
@@ -63,10 +70,12 @@ class AnsibleRunner:
             runner = Runner(
                 config,
                 event_handler=collector.take,
-                cancel_callback=cancelled,
+                cancel_callback=lambda: cancelled() or collector.error is not None,
                 remove_partials=True,
             )
             status, code = runner.run()
+            if collector.error is not None:
+                raise collector.error
             if status == "failed" and not collector.failed:
                 message = _last_lines(folder) or f"ansible-playbook ended with {code}"
                 collector.failed = dict.fromkeys(effect.inventory, message)
@@ -139,7 +148,9 @@ class _Collector:
 
     def __init__(self, phase: str, emit: Emit) -> None:
         self.phase = phase
-        self.emit = emit
+        self._emit = emit
+        self.error: OperatorError | None = None
+        """Why an event could not be recorded; raised among events, it would not end the play."""
         self.changed: dict[str, int] = {}
         self.failed: dict[str, str] = {}
 
@@ -163,6 +174,14 @@ class _Collector:
             case "runner_on_unreachable":
                 self._fail(host, _message(result))
         return False
+
+    def emit(self, event: Event) -> None:
+        """Hand on ``event`` unless an earlier one could not be."""
+        if self.error is None:
+            try:
+                self._emit(event)
+            except OperatorError as error:
+                self.error = error
 
     def _fail(self, host: str, message: str) -> None:
         self.failed.setdefault(host, message)
