@@ -17,6 +17,8 @@ from provision.cli import app, main
 from provision.cli_common import runnable
 from provision.errors import ExitCode
 
+ROOT = Path(__file__).parents[3]
+
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as caught:
@@ -30,6 +32,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    # Programs that tests start find the project by this, where it is not installed.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return tmp_path
 
 
