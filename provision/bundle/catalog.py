@@ -55,6 +55,30 @@ class FromDownload(Model):
     member: str = ""
     """Path inside the archive; empty when the download is the file itself."""
 
+    @property
+    def part(self) -> str:
+        """What is taken out of the download; empty when it is the file itself."""
+        return self.member
+
+
+class FromModule(Model):
+    """A chart that is published as a folder of a Go module alone.
+
+    The download is the module's ``.zip``, as the module proxy has it. What is
+    in it must have the module's checksum, that of the Go checksum database.
+    """
+
+    download: Name
+    module: str
+    """``module@version``, one of the release's ``modules``."""
+    chart: str
+    """Folder of the module; it is packed as the source ``source`` packs it."""
+
+    @property
+    def part(self) -> str:
+        """What is taken out of the download."""
+        return f"{self.module}/{self.chart}"
+
 
 class FileSpec(Model):
     """A plain file of the bundle."""
@@ -64,7 +88,7 @@ class FileSpec(Model):
     any_architecture: bool = False
     """The same bytes serve every architecture (charts, manifests)."""
     source: FromBuild | None = None
-    upstream: FromDownload | None = None
+    upstream: FromDownload | FromModule | None = None
 
 
 class Content(FromBuild):
@@ -282,6 +306,11 @@ class Selected(Model):
         """
         wanted = [file.upstream.download if file.upstream else file.name for file in self.files]
         files = [name for name in dict.fromkeys(wanted) if name not in self.sha256]
+        files += [
+            file.upstream.module
+            for file in self.files
+            if isinstance(file.upstream, FromModule) and file.upstream.module not in self.modules
+        ]
         images = [image.reference for image in self.images if image.upstream]
         return (*files, *(name for name in images if name not in self.digests))
 

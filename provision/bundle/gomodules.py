@@ -183,6 +183,8 @@ class GoWorkshop:
 
     def _compile(self, build: GoBuild, folder: Path, work: Path, detail: Detail) -> dict[str, Path]:
         """Compile all packages; binary by output."""
+        if not build.packages:
+            return {}
         groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for name in build.packages:
             groups[(*build.tags, *build.output_tags.get(name, ()))].append(name)

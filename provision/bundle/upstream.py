@@ -9,11 +9,12 @@ from pathlib import Path
 
 from provision.bundle.authorities import require_certificates, with_system_authorities
 from provision.bundle.cancellation import Cancellation
-from provision.bundle.catalog import FileSpec, Selected, Selection, catalog
+from provision.bundle.catalog import FileSpec, FromModule, Selected, Selection, catalog
 from provision.bundle.download import MIB, Downloads
 from provision.bundle.images import Images, PlatformImage, StoredImage
 from provision.bundle.jobs import Job, run_jobs
 from provision.bundle.mirrors import Mirrors
+from provision.bundle.modulezip import pack_chart, require_sum
 from provision.bundle.progress import Outcome, Progress, Silent, Step
 from provision.bundle.results import Output, Result, Results, recipe_key
 from provision.bundle.skopeo import Skopeo
@@ -69,15 +70,15 @@ class _Wanted:
     files: tuple[FileSpec, ...]
 
     @property
-    def members(self) -> tuple[str, ...]:
-        """Paths inside the archive; empty for a download that is the file itself."""
-        return tuple(file.upstream.member for file in self.files if file.upstream and _member(file))
+    def parts(self) -> tuple[str, ...]:
+        """What is taken out of it; empty for a download that is the file itself."""
+        return tuple(_part(file) for file in self.files if _part(file))
 
     @property
     def key(self) -> str:
-        """Names the result of taking ``members`` out."""
+        """Names the result of taking ``parts`` out."""
         return recipe_key(
-            kind="upstream-archive", sha256=self.download.sha256, members=sorted(self.members)
+            kind="upstream-archive", sha256=self.download.sha256, members=sorted(self.parts)
         )
 
 
@@ -210,8 +211,8 @@ class UpstreamSource:
 
     def _require_space(self, wanted: list[_Wanted], found: Mapping[str, PlatformImage]) -> None:
         missing = [one for one in wanted if self._unpacked(one) is None]
-        archives = [one.download for one in missing if one.members]
-        plain = [one.download for one in missing if not one.members]
+        archives = [one.download for one in missing if one.parts]
+        plain = [one.download for one in missing if not one.parts]
         blobs = {sha256: size for image in found.values() for sha256, size in image.blobs.items()}
         needed = (
             self.downloads.missing_bytes(plain)
@@ -228,31 +229,37 @@ class UpstreamSource:
                 files.update(kept)
                 return "kept"
             blob, outcome = self.downloads.fetch(wanted.download, progress)
-            if wanted.members:
+            if wanted.parts:
                 files.update(self._unpack(wanted))
             for file in wanted.files:
-                if not _member(file):
+                if not _part(file):
                     files[file.name] = blob
             return outcome
 
         return work
 
     def _unpacked(self, wanted: _Wanted) -> dict[str, Blob] | None:
-        """The members of an archive, if an earlier run took them out."""
-        if not wanted.members or len(wanted.members) < len(wanted.files):
+        """The parts of an archive, if an earlier run took them out."""
+        if not wanted.parts or len(wanted.parts) < len(wanted.files):
             return None
         result = self.results.read(wanted.key)
         if result is None:
             return None
-        return {file.name: result.outputs[_member(file)].blob for file in wanted.files}
+        return {file.name: result.outputs[_part(file)].blob for file in wanted.files}
 
     def _unpack(self, wanted: _Wanted) -> dict[str, Blob]:
-        blobs = unpack(self.store.path(wanted.download.sha256), wanted.members, self.store)
-        outputs = {
-            member: Output(sha256=blob.sha256, size=blob.size) for member, blob in blobs.items()
-        }
+        archive = self.store.path(wanted.download.sha256)
+        charts = [one.upstream for one in wanted.files if isinstance(one.upstream, FromModule)]
+        blobs = {}
+        for chart in charts:
+            require_sum(archive, chart.module, wanted.component.modules[chart.module])
+            blobs[chart.part] = pack_chart(archive, chart.part, self.store)
+        members = set(wanted.parts) - set(blobs)
+        if members:
+            blobs |= unpack(archive, members, self.store)
+        outputs = {part: Output(sha256=blob.sha256, size=blob.size) for part, blob in blobs.items()}
         self.results.write(wanted.key, Result(outputs=outputs))
-        return {file.name: blobs[_member(file)] for file in wanted.files if _member(file)}
+        return {file.name: blobs[_part(file)] for file in wanted.files if _part(file)}
 
     def _image_job(
         self,
@@ -280,8 +287,8 @@ class UpstreamSource:
         return work
 
 
-def _member(file: FileSpec) -> str:
-    return file.upstream.member if file.upstream else ""
+def _part(file: FileSpec) -> str:
+    return file.upstream.part if file.upstream else ""
 
 
 def _provided(

@@ -148,6 +148,9 @@ class CertManager(ClusterPhase):
             "image": {"tag": tag},
             "webhook": {"image": {"tag": tag}},
             "cainjector": {"image": {"tag": tag}},
+            "acmesolver": {"image": {"tag": tag}},
+            # The charts of old versions have their definitions always, later ones when asked.
+            "crds": {"enabled": True, "keep": False},
             "startupapicheck": {"enabled": False},
             "extraArgs": arguments,
         }

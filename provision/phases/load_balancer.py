@@ -203,6 +203,8 @@ class LoadBalancer(ClusterPhase):
             "fullnameOverride": "metallb",
             "controller": {"image": {"tag": tag}},
             "speaker": {"image": {"tag": tag}, "frr": frr},
+            # Of later versions; a program of its own that would speak BGP for the speaker.
+            "frrk8s": {"enabled": False},
         }
         chart = self.chart(context, "metallb-chart", values)
         return [

@@ -8,9 +8,11 @@ what is published here; components with a file that nobody publishes stay out.
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import subprocess
+import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,14 +23,32 @@ import pytest
 
 from provision.bundle import commands
 from provision.bundle.bundle import Bundle
-from provision.bundle.catalog import Catalog, Component, FileSpec, Selected
+from provision.bundle.catalog import (
+    Catalog,
+    Component,
+    FileSpec,
+    FromDownload,
+    FromModule,
+    Selected,
+)
 from provision.bundle.lock import PUBLIC_KEY
+from provision.bundle.modulezip import module_sum
 from provision.bundle.signing import KeyRing
 from provision.bundle.toolchain import machine_architecture
 from provision.errors import BundleError, DiskFullError
 from tests.lab.waiting import wait_until
 from tests.support.httpserver import FaultyServer, Turn
-from tests.support.publisher import archive, sha256
+from tests.support.publisher import archive, module_zip, sha256
+
+SERVICES = (
+    "busybox",
+    "cert-manager",
+    "local-path-provisioner",
+    "metallb",
+    "metrics-server",
+    "vault",
+)
+"""What ``inventory/services`` is made of besides the cluster."""
 
 
 @pytest.fixture(scope="module")
@@ -172,25 +192,49 @@ def _publish(
 ) -> Component:
     """Put the component's files into ``content``; the component with what is published."""
     checksums = {}
+    modules: dict[str, str] = {}
     for name, url in selected.downloads.items():
         files = [one for one in selected.files if one.upstream and one.upstream.download == name]
         whole = _content(files, original)
         content[_path(url)] = whole
         checksums[name] = {machine_architecture(): sha256(whole)}
+        modules |= {
+            file.upstream.module: module_sum(io.BytesIO(whole))
+            for file in files
+            if isinstance(file.upstream, FromModule)
+        }
     digests = {image.reference: original.images[image.reference] for image in selected.images}
     release = next(one for one in component.releases if one.version == selected.version)
-    numbers = {"sha256": checksums, "digests": digests, "checksums_from": "this machine"}
+    numbers = {
+        "sha256": checksums,
+        "digests": digests,
+        "checksums_from": "this machine",
+        "modules": modules,
+    }
     return component.model_copy(update={"releases": (release.model_copy(update=numbers),)})
 
 
 def _content(files: list[FileSpec], original: Bundle) -> bytes:
     """The one file, or an archive of all with the paths that upstream's has."""
-    content = {
-        file.upstream.member: original.path(file.name, machine_architecture()).read_bytes()
-        for file in files
-        if file.upstream
-    }
+    content: dict[str, bytes] = {}
+    for file in files:
+        held = original.path(file.name, machine_architecture()).read_bytes()
+        match file.upstream:
+            case FromModule():
+                return module_zip(file.upstream.module, _unpacked(held, file.upstream.chart))
+            case FromDownload():
+                content[file.upstream.member] = held
     return content[""] if "" in content else archive(content)
+
+
+def _unpacked(chart: bytes, folder: str) -> dict[str, bytes]:
+    """The files of a packed chart, as they lie in ``folder`` of a module."""
+    with tarfile.open(fileobj=io.BytesIO(chart), mode="r:gz") as content:
+        return {
+            f"{folder}/{entry.name.partition('/')[2]}": file.read()
+            for entry in content
+            if (file := content.extractfile(entry))
+        }
 
 
 def _path(url: str) -> str:
@@ -203,7 +247,7 @@ def test_a_bundle_from_upstream_holds_the_published_bytes(
     built, bundle = upstream.build(tmp_path)
     bundle.verify()
     assert bundle.lock.source == "upstream"
-    assert {"kubernetes", "cilium", "vault"} <= set(bundle.versions)
+    assert set(SERVICES) <= set(bundle.versions)
     assert Wanted.of(bundle) == upstream.expected()
     for file in bundle.lock.files:
         assert file.origin.startswith("https://")

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import tarfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,15 @@ def archive(members: Mapping[str, bytes]) -> bytes:
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
     return gzip.compress(buffer.getvalue(), compresslevel=1, mtime=0)
+
+
+def module_zip(module: str, files: Mapping[str, bytes]) -> bytes:
+    """The ``.zip`` of a Go module, ``path@version``, as a module proxy has it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as content:
+        for name, text in files.items():
+            content.writestr(f"{module}/{name}", text)
+    return buffer.getvalue()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from provision.bundle.catalog import SourceKind, catalog, default_kubernetes_version
 from provision.secrets import SecretStore
 from tests.support.error_examples import EXAMPLES
 from tests.support.secrets import SPECS
@@ -42,6 +43,16 @@ def test_every_example_is_what_the_program_says(
 
 def test_no_example_is_shown_that_nobody_makes() -> None:
     assert set(re.findall(r"<!-- example: ([\w-]+) -->", ERRORS.read_text())) == set(EXAMPLES)
+
+
+def test_the_table_of_versions_is_the_catalogs() -> None:
+    page = (ROOT / "docs" / "bundle.md").read_text()
+    found = re.findall(r"^\| ([a-z-]+) \| ([0-9.]+) \| ([0-9.]*) \|", page, re.MULTILINE)
+    kinds: tuple[SourceKind, ...] = ("source", "upstream")
+    built, published = (
+        catalog().select(default_kubernetes_version(), "amd64", kind).versions for kind in kinds
+    )
+    assert found == [(name, built[name], published.get(name, "")) for name in sorted(built)]
 
 
 def test_the_site_reference_is_what_the_schema_says() -> None:

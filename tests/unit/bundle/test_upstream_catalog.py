@@ -6,7 +6,13 @@ import re
 
 import pytest
 
-from provision.bundle.catalog import ARCHITECTURES, Architecture, Catalog, minor
+from provision.bundle.catalog import (
+    ARCHITECTURES,
+    Architecture,
+    Catalog,
+    default_kubernetes_version,
+    minor,
+)
 from provision.errors import BundleError
 
 
@@ -60,6 +66,16 @@ def test_an_upstream_selection_is_wholly_published(
         for chosen in selection.components:
             for url in chosen.downloads.values():
                 assert re.fullmatch(r"https://[a-z0-9.-]+/[^{}\s]+", url)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_only_what_published_vault_has_built_in_is_not_published(
+    shipped: Catalog, architecture: Architecture
+) -> None:
+    """A site with all services can be made of published files alone."""
+    selection = shipped.select(default_kubernetes_version(), architecture, "upstream")
+    left_out = {one.name for one in shipped.components} - set(selection.versions)
+    assert left_out == {"vault-plugin-auth-kubernetes"}
 
 
 def test_a_source_selection_never_picks_what_is_only_downloaded(shipped: Catalog) -> None:

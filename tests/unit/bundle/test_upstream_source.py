@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import signal
+import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from provision.bundle.transfer import HttpSettings
 from provision.bundle.upstream import UpstreamOptions, UpstreamSource
 from provision.errors import BundleError, ConfigError, DiskFullError, UsageError
 from tests.support.httpserver import FaultyServer, Turn
-from tests.support.publisher import Publisher, archive, sha256
+from tests.support.publisher import Publisher, archive, module_zip, sha256
 from tests.support.tls import server_context
 
 QUICK = HttpSettings(stall_timeout=300, tries=2, first_pause=0)
@@ -33,6 +34,10 @@ ARCHIVE = archive({"./bin/containerd": CONTAINERD, "bin/ctr": b"ctr", "README": 
 KUBELET_PATH = "/dl.k8s.io/release/v1.36.3/bin/linux/amd64/kubelet"
 ARCHIVE_PATH = "/github.com/containerd/v2.4.1/containerd-2.4.1-linux-amd64.tar.gz"
 CHART_PATH = "/helm.cilium.io/cilium-1.20.2.tgz"
+MODULE = "example.org/storage@v1.2.0"
+MODULE_ZIP = module_zip(MODULE, {"deploy/chart/Chart.yaml": b"name: storage\n"})
+MODULE_SUM = "h1:leGYPOvJsL5S58cFx9q5cSXmEY3wSAEFZLuuU88V8Fs="
+MODULE_PATH = "/proxy.golang.org/example.org/storage/@v/v1.2.0.zip"
 
 
 @dataclass
@@ -133,6 +138,33 @@ def component(name: str, version: str, **parts: Any) -> dict[str, Any]:
     return {"name": name, **about, **parts, "releases": [release]}
 
 
+def with_module(catalog: Catalog, publisher: Publisher, module_sum: str = MODULE_SUM) -> Catalog:
+    """The catalog with a component whose chart is published as a part of a Go module alone."""
+    publisher.file(MODULE_PATH, MODULE_ZIP)
+    storage = component(
+        "storage",
+        "1.2.0",
+        downloads={"module": "https://proxy.golang.org/example.org/storage/@v/v{version}.zip"},
+        files=[
+            {
+                "name": "storage-chart",
+                "kind": "chart",
+                "any_architecture": True,
+                "upstream": {
+                    "download": "module",
+                    "module": "example.org/storage@v{version}",
+                    "chart": "deploy/chart",
+                },
+            }
+        ],
+        sha256={"module": sha256(MODULE_ZIP)},
+    )
+    storage["releases"][0]["modules"] = {MODULE: module_sum} if module_sum else {}
+    return Catalog.model_validate(
+        {"components": [*catalog.model_dump()["components"], {**storage, "optional": True}]}
+    )
+
+
 @pytest.fixture
 def selection(catalog: Catalog) -> Selection:
     return catalog.select("1.36.3", "amd64", "upstream")
@@ -204,6 +236,34 @@ def test_an_archive_is_not_needed_once_its_files_are_out(
     publisher.server.asked.clear()
     assert provide(publisher, cache, selection) == first
     assert publisher.server.asked == []
+
+
+def test_a_chart_comes_out_of_a_module(publisher: Publisher, cache: Path, catalog: Catalog) -> None:
+    selection = with_module(catalog, publisher).select("1.36.3", "amd64", "upstream")
+    first = provide(publisher, cache, selection)
+    (chart,) = first["storage"].files
+    with tarfile.open(BlobStore(cache / "blobs").path(chart.sha256), "r:gz") as content:
+        assert "storage/Chart.yaml" in content.getnames()
+    assert chart.origin == f"https:/{MODULE_PATH}"
+    publisher.server.asked.clear()
+    assert provide(publisher, cache, selection) == first
+    assert publisher.server.asked == []
+
+
+def test_a_module_with_another_sum_than_the_databases_is_refused(
+    publisher: Publisher, cache: Path, catalog: Catalog
+) -> None:
+    wrong = with_module(catalog, publisher, "h1:other").select("1.36.3", "amd64", "upstream")
+    with pytest.raises(BundleError, match="a Go module's checksum is wrong") as caught:
+        provide(publisher, cache, wrong)
+    assert caught.value.found == MODULE_SUM
+
+
+def test_a_module_without_the_databases_sum_counts_as_not_published(
+    publisher: Publisher, catalog: Catalog
+) -> None:
+    offered = with_module(catalog, publisher, "")
+    assert "storage" not in offered.select("1.36.3", "amd64", "upstream").versions
 
 
 def test_a_damaged_blob_is_read_again(
