@@ -171,6 +171,7 @@ class Application:
                 self._kubernetes_version,
                 architectures.pop() if len(architectures) == 1 else None,
                 os_packages=self.site.os_packages is OsPackages.BUNDLE,
+                versions=self.site.bundle.versions,
             )
         except BundleError:
             _refuse_unknown_version(self._kubernetes_version)
@@ -186,7 +187,9 @@ class Application:
         """The bundle, its signature and lock verified."""
         from provision.bundle import Bundle
 
-        return Bundle.open(self.bundle_path, self.trusted_keys)
+        bundle = Bundle.open(self.bundle_path, self.trusted_keys)
+        bundle.require_versions(self.site.bundle.versions)
+        return bundle
 
     @property
     def role_packages(self) -> frozenset[str]:

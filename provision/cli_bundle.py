@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -64,6 +66,10 @@ def build(
     ca_bundle: Annotated[
         Path | None, typer.Option(help="Authorities to trust besides the system's; for upstream.")
     ] = None,
+    component: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VERSION of a component that shall not be the newest; repeatable."),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Builds at the same time; 0: by cores.")] = 0,
     os_packages: Annotated[
         list[Debian] | None,
@@ -82,21 +88,19 @@ def build(
     from provision.bundle import commands
     from provision.bundle.display import shown
 
-    not_needed: frozenset[str] = frozenset()
-    if site is not None:
-        wanted, not_needed = _of_site(site)
-        kubernetes = kubernetes or wanted
+    wanted = _Wanted() if site is None else _wanted_by(site)
     with shown(sys.stderr, as_json=as_json) as progress:
         built = commands.build(
-            kubernetes,
+            kubernetes or wanted.kubernetes,
             None if architecture is None else architecture.value,
             source.value,
             mirrors=tuple(mirror or ()),
             ca_bundle=ca_bundle,
+            versions={**wanted.versions, **commands.parse_versions(component or ())},
             jobs=jobs,
             os_packages=tuple(release.value for release in os_packages or ()),
             packages=tuple(package or ()),
-            not_needed=not_needed,
+            not_needed=wanted.not_needed,
             keep_caches=keep_caches,
             progress=progress,
         )
@@ -112,14 +116,24 @@ def build(
     )
 
 
-def _of_site(name: str) -> tuple[str, frozenset[str]]:
-    """A site's Kubernetes version, and what its bundle may lack."""
+@dataclass(frozen=True)
+class _Wanted:
+    """What a bundle has to be; without a site, all of the newest."""
+
+    kubernetes: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    not_needed: frozenset[str] = frozenset()
+
+
+def _wanted_by(name: str) -> _Wanted:
+    """What a site's bundle has to be."""
     from provision.app import find_site, read_site
     from provision.phases.kubernetes import KubernetesSettings
     from provision.plan import not_needed
 
     site = read_site(find_site(name)).site
-    return site.settings(KubernetesSettings).version, not_needed(site)
+    version = site.settings(KubernetesSettings).version
+    return _Wanted(version, site.bundle.versions, not_needed(site))
 
 
 @bundle_app.command(epilog="Example: provision bundle verify 1.36.3")
@@ -157,13 +171,25 @@ def _chosen(name: str, keys: list[Path] | None, site: str | None) -> tuple[Path,
 
 
 @bundle_app.command("list", epilog="Example: provision bundle list")
-def list_bundles(as_json: JsonOption = False) -> None:
-    """List the bundles that are here and the Kubernetes versions that can be bundled."""
+def list_bundles(
+    components: Annotated[
+        bool,
+        typer.Option("--components", help="Tell each component's versions for --kubernetes too."),
+    ] = False,
+    kubernetes: Annotated[str, typer.Option(help="Kubernetes version.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List the bundles that are here and the versions that can be bundled."""
     from provision.bundle import commands
 
     here, possible = commands.bundles(), commands.buildable()
+    choices = commands.choices(kubernetes) if components else {}
     show(
-        {"here": [vars(item) for item in here], "possible": [vars(item) for item in possible]},
+        {
+            "here": [vars(item) for item in here],
+            "possible": [vars(item) for item in possible],
+            **({"components": choices} if components else {}),
+        },
         as_json,
         lambda: [
             *(
@@ -174,6 +200,12 @@ def list_bundles(as_json: JsonOption = False) -> None:
                 f"Kubernetes {item.kubernetes:10} from {', '.join(item.sources) or 'nothing'}"
                 f"{'  (default)' if item.default else ''}"
                 for item in possible
+            ),
+            *(
+                f"{name:28} {kind:8} {', '.join(versions)}"
+                for name, by_kind in choices.items()
+                for kind, versions in by_kind.items()
+                if versions
             ),
         ],
     )

@@ -185,6 +185,9 @@ class BundleSettings(Model):
     path: Path | None = None
     """The bundle's folder, relative to the site file; without it, the one that
     ``provision bundle build`` makes for this Kubernetes version."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Version by component that the bundle must have, where the newest is not wanted, such as
+    ``metallb: 0.16.1``; ``provision bundle build --component`` makes such a bundle."""
     trusted_keys: tuple[Path, ...] = ()
     """Public keys whose signature is believed; without any, the key that this
     controller itself signs with."""

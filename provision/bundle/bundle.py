@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from provision.bundle.depot import DepotFile, depot_files
@@ -80,13 +81,18 @@ class Bundle:
         architecture: str | None = None,
         *,
         os_packages: bool = False,
+        versions: Mapping[str, str] = MappingProxyType({}),
     ) -> Path:
         """The newest bundle in ``folder`` for a Kubernetes version; its folder.
+
+        One that was made with versions of somebody's choice comes after those that were not.
 
         Parameters
         ----------
         architecture
             Only bundles for it; None: for any.
+        versions
+            Version by component; only bundles that have these.
         os_packages
             Whether those that hold Debian packages, or those that do not, come first.
 
@@ -96,25 +102,54 @@ class Bundle:
             There is none.
         """
         found = {
-            path.parent: _claims_packages(claims)
+            path.parent: claims
             for path in folder.glob(f"[!.]*/{LOCK}")
             if (claims := _claims(path)).get("kubernetes") == kubernetes
             and architecture in (None, claims.get("architecture"))
+            and versions.items() <= _claims_versions(claims).items()
         }
         if not found:
             others = sorted(path.parent.name for path in folder.glob(f"[!.]*/{LOCK}"))
+            asked = [f"{name}={version}" for name, version in sorted(versions.items())]
             chosen = f" --architecture {architecture}" if architecture and others else ""
             raise BundleError(
-                f"there is no bundle for Kubernetes {kubernetes}"
+                " and ".join([f"there is no bundle for Kubernetes {kubernetes}", *asked])
                 + (f" on {architecture}" if chosen else ""),
                 where=str(folder),
                 found=", ".join(others) or "no bundle at all",
-                fix=f"provision bundle build --kubernetes {kubernetes}{chosen}",
+                fix=" --component ".join(
+                    [f"provision bundle build --kubernetes {kubernetes}{chosen}", *asked]
+                ),
             )
-        return max(
-            found,
-            key=lambda path: (found[path] == os_packages, (path / LOCK).stat().st_mtime_ns),
-        )
+
+        def worth(path: Path) -> tuple[bool, bool, int]:
+            return (
+                _claims_packages(found[path]) == os_packages,
+                not found[path].get("chosen"),
+                (path / LOCK).stat().st_mtime_ns,
+            )
+
+        return max(found, key=worth)
+
+    def require_versions(self, versions: Mapping[str, str]) -> None:
+        """Refuse a bundle of other versions than the site's.
+
+        Raises
+        ------
+        BundleError
+            A component has another version, or is not in it.
+        """
+        wrong = [name for name in versions if self.versions.get(name) != versions[name]]
+        if wrong:
+            raise BundleError(
+                "the bundle does not have the versions that the site names in bundle.versions",
+                where=str(self.folder),
+                found=", ".join(f"{name} {self.versions.get(name, 'missing')}" for name in wrong),
+                wanted=", ".join(f"{name} {versions[name]}" for name in wrong),
+                fix=" --component ".join(
+                    [_REBUILD, *(f"{name}={version}" for name, version in versions.items())]
+                ),
+            )
 
     @property
     def name(self) -> str:
@@ -389,6 +424,13 @@ def _claims(lock: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def _claims_versions(claims: Mapping[str, Any]) -> Mapping[str, str]:
+    components = claims.get("components", ())
+    return {
+        str(one.get("name")): str(one.get("version")) for one in components if isinstance(one, dict)
+    }
 
 
 def _claims_packages(claims: Mapping[str, Any]) -> bool:

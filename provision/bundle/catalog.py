@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -321,6 +322,8 @@ class Selection(Model):
     kubernetes: str
     architecture: Architecture
     components: tuple[Selected, ...]
+    chosen: Mapping[str, str] = {}
+    """Version by component, of those that were asked for."""
 
     def without(self, names: Collection[str]) -> Selection:
         """The same without the components called ``names``."""
@@ -386,23 +389,77 @@ class Catalog(Model):
             )
         )
 
+    def versions(
+        self, kubernetes: str, architecture: Architecture, source: SourceKind
+    ) -> Mapping[str, tuple[str, ...]]:
+        """Versions of each component that ``source`` has for ``kubernetes``, oldest first.
+
+        Raises
+        ------
+        BundleError
+            The catalog does not have this Kubernetes version.
+        """
+        self._require_known(kubernetes)
+        return {
+            one.name: tuple(
+                sorted(
+                    (
+                        release.version
+                        for release in _releases(one, kubernetes, architecture, source)
+                    ),
+                    key=version_key,
+                )
+            )
+            for one in self.components
+        }
+
     def select(
-        self, kubernetes: str, architecture: Architecture, source: SourceKind = "source"
+        self,
+        kubernetes: str,
+        architecture: Architecture,
+        source: SourceKind = "source",
+        *,
+        versions: Mapping[str, str] = MappingProxyType({}),
     ) -> Selection:
-        """The newest release of every component that goes with ``kubernetes``.
+        """One release of every component that goes with ``kubernetes``: the newest.
 
         Parameters
         ----------
         source
             Only releases that it has: those that can be built, or those whose
             published checksums the catalog holds.
+        versions
+            Version by component, of those that shall not be the newest.
 
         Raises
         ------
         BundleError
             The catalog does not have this Kubernetes version, or ``source``
-            does not have it, or no release of a component that goes with it.
+            does not have it, or no release of a component that goes with it,
+            or not the one that is asked for.
         """
+        for name in versions:
+            self.component(name)
+        self._require_known(kubernetes)
+        chosen = []
+        for component in self.components:
+            releases = _releases(component, kubernetes, architecture, source)
+            if component.name in versions:
+                releases = [_asked(component, releases, versions[component.name], source)]
+            if not releases and component.optional:
+                continue
+            if not releases:
+                raise self._not_obtainable(component, kubernetes, architecture, source)
+            newest = max(releases, key=lambda release: version_key(release.version))
+            chosen.append(_fill(component, newest, architecture))
+        return Selection(
+            kubernetes=kubernetes,
+            architecture=architecture,
+            components=tuple(chosen),
+            chosen=versions,
+        )
+
+    def _require_known(self, kubernetes: str) -> None:
         known = self.kubernetes_versions()
         if kubernetes not in known:
             raise BundleError(
@@ -411,16 +468,6 @@ class Catalog(Model):
                 wanted=", ".join(known),
                 fix=f"choose one of them: provision bundle build --kubernetes {known[-1]}",
             )
-        chosen = []
-        for component in self.components:
-            releases = _releases(component, kubernetes, architecture, source)
-            if not releases and component.optional:
-                continue
-            if not releases:
-                raise self._not_obtainable(component, kubernetes, architecture, source)
-            newest = max(releases, key=lambda release: version_key(release.version))
-            chosen.append(_fill(component, newest, architecture))
-        return Selection(kubernetes=kubernetes, architecture=architecture, components=tuple(chosen))
 
     def _not_obtainable(
         self,
@@ -485,6 +532,23 @@ def _releases(
     if source == "source":
         return [release for release in fitting if release.buildable]
     return [one for one in fitting if not _fill(component, one, architecture).unpublished]
+
+
+def _asked(
+    component: Component, releases: list[Release], version: str, source: SourceKind
+) -> Release:
+    """The one of ``releases`` that is asked for."""
+    for release in releases:
+        if release.version == version:
+            return release
+    there = [f"{component.name}={release.version}" for release in releases]
+    raise BundleError(
+        f"the source {source} does not have this version of {component.name}",
+        where=f"catalog/{component.name}.yaml",
+        found=version,
+        wanted=", ".join(release.version for release in releases) or "another source",
+        fix=f"provision bundle build --source {source} --component {there[-1]}" if there else "",
+    )
 
 
 def _fill(component: Component, release: Release, architecture: Architecture) -> Selected:

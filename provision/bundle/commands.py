@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from filelock import FileLock, Timeout
 
@@ -77,6 +78,7 @@ def build(
     *,
     mirrors: tuple[str, ...] = (),
     ca_bundle: Path | None = None,
+    versions: Mapping[str, str] = MappingProxyType({}),
     jobs: int = 0,
     keep_caches: bool = False,
     os_packages: tuple[str, ...] = (),
@@ -99,6 +101,8 @@ def build(
     mirrors, ca_bundle
         For ``upstream``: ``FROM=TO`` for URL prefixes or registries, and a file
         of authorities to trust besides the system's.
+    versions
+        Version by component, of those that shall not be the newest.
     jobs
         For ``source``: builds at the same time; 0: by cores.
     keep_caches
@@ -133,7 +137,10 @@ def build(
     cache = cache or cache_path()
     keys = keys or KeyRing.default()
     selection = (offered or catalog()).select(
-        kubernetes or default_kubernetes_version(), architecture or machine_architecture(), source
+        kubernetes or default_kubernetes_version(),
+        architecture or machine_architecture(),
+        source,
+        versions=versions,
     )
     cache.mkdir(parents=True, exist_ok=True)
     with _alone(cache):
@@ -155,7 +162,9 @@ def build(
             for release in sorted(set(os_packages))
         ]
         name = f"{selection.kubernetes}-{source}-{selection.architecture}"
-        path = cache / "bundles" / "-".join([name, *(archive.step for archive in archives)])
+        asked = [f"{one}-{version}" for one, version in sorted(selection.chosen.items())]
+        parts = [name, *asked, *(archive.step for archive in archives)]
+        path = cache / "bundles" / "-".join(parts)
         selection = selection.without(frozenset(not_needed) - _held(path))
         chosen.require(selection)
         if archives:
@@ -173,6 +182,27 @@ def build(
         freed = 0 if keep_caches else prune(cache, store, results)
     fingerprint = PublicKey.read(path / PUBLIC_KEY).fingerprint
     return Built(path, lock, fingerprint, round(time.monotonic() - begin, 1), freed)
+
+
+def parse_versions(asked: Iterable[str]) -> Mapping[str, str]:
+    """Version by component, from the command line's ``NAME=VERSION``.
+
+    Raises
+    ------
+    UsageError
+        One is of another form.
+    """
+    versions = {}
+    for text in asked:
+        name, _, version = text.partition("=")
+        if not name or not version:
+            raise UsageError(
+                "a component's version is not given as NAME=VERSION",
+                found=text,
+                fix="provision bundle build --component metallb=0.16.1",
+            )
+        versions[name] = version
+    return versions
 
 
 def verify(path: Path, trusted_keys: tuple[Path, ...] = (), *, trust: bool = False) -> Bundle:
@@ -214,6 +244,20 @@ def buildable(architecture: Architecture | None = None) -> tuple[Buildable, ...]
         )
         for version in catalog().kubernetes_versions()
     )
+
+
+def choices(
+    kubernetes: str = "", architecture: Architecture | None = None
+) -> Mapping[str, Mapping[SourceKind, tuple[str, ...]]]:
+    """Versions by source by component, of those that go with a Kubernetes version."""
+    version = kubernetes or default_kubernetes_version()
+    chosen = architecture or machine_architecture()
+    kinds: tuple[SourceKind, ...] = ("source", "upstream")
+    by_kind = {kind: catalog().versions(version, chosen, kind) for kind in kinds}
+    return {
+        component.name: {kind: by_kind[kind][component.name] for kind in kinds}
+        for component in catalog().components
+    }
 
 
 def show(path: Path, trusted_keys: tuple[Path, ...] = ()) -> Bundle:

@@ -80,6 +80,7 @@ def write_bundle(
         architecture=selection.architecture,
         source=source,
         components=components,
+        chosen=selection.chosen or None,
         files=files,
         images=images,
         sbom=hash_file(partial / SBOM).sha256,

@@ -81,6 +81,8 @@ class Lock(Model):
     architecture: Architecture
     source: SourceKind
     components: tuple[LockedComponent, ...]
+    chosen: Mapping[str, str] | None = None
+    """Version by component, of those that were asked for instead of the newest."""
     files: tuple[LockedFile, ...]
     images: tuple[LockedImage, ...]
     sbom: Sha256

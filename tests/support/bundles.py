@@ -116,10 +116,12 @@ def small_bundle(
     folder: Path,
     name: str = "1.36.3-source-amd64",
     packages: Mapping[str, Sequence[str]] | None = None,
+    chosen: Mapping[str, str] | None = None,
 ) -> SmallBundle:
     """Write a bundle with two components, two files and two images below ``folder``.
 
-    ``packages`` are names of Debian packages by release that it holds besides.
+    ``packages`` are names of Debian packages by release that it holds besides; ``chosen`` are
+    versions that it says were asked for.
     """
     store = BlobStore(folder / "blobs")
     keys = KeyRing(folder / "keys")
@@ -127,6 +129,7 @@ def small_bundle(
         kubernetes="1.36.3",
         architecture="amd64",
         components=(selected("kubernetes", "1.36.3"), selected("pause", "1.0.0")),
+        chosen=chosen or {},
     )
     provided = {
         "kubernetes": Provided(

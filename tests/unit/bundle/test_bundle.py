@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from provision.app import Application
 from provision.bundle.bundle import Bundle
 from provision.bundle.layout import write_bundle
 from provision.bundle.lock import LOCK, PUBLIC_KEY, SBOM, SIGNATURE
 from provision.bundle.signing import KeyRing
 from provision.errors import BundleError
 from tests.support.bundles import SmallBundle, small_bundle
+from tests.support.cases import make_site
 
 
 @pytest.fixture
@@ -57,6 +59,51 @@ def test_a_site_finds_the_bundle_of_its_kind_first(tmp_path: Path) -> None:
     other = small_bundle(tmp_path, "1.36.3-source-amd64-debian-12", packages={"12": ("chrony",)})
     assert Bundle.find(folder, "1.36.3") == plain.folder
     assert Bundle.find(folder, "1.36.3", os_packages=True) == other.folder
+
+
+def test_a_site_finds_the_bundle_with_the_versions_that_it_names(tmp_path: Path) -> None:
+    usual = small_bundle(tmp_path)
+    folder = tmp_path / "bundles"
+    chosen = small_bundle(tmp_path, "1.36.3-source-amd64-pause-1", chosen={"pause": "1.0.0"})
+    assert Bundle.find(folder, "1.36.3") == usual.folder
+    assert Bundle.find(folder, "1.36.3", versions={"pause": "1.0.0"}) == usual.folder
+    shutil.rmtree(usual.folder)
+    assert Bundle.find(folder, "1.36.3") == chosen.folder
+    with pytest.raises(BundleError) as caught:
+        Bundle.find(folder, "1.36.3", versions={"pause": "2", "etcd": "3.6.8"})
+    assert (
+        caught.value.what == "there is no bundle for Kubernetes 1.36.3 and etcd=3.6.8 and pause=2"
+    )
+    assert caught.value.fix == (
+        "provision bundle build --kubernetes 1.36.3 --component etcd=3.6.8 --component pause=2"
+    )
+
+
+def test_a_bundle_of_other_versions_than_the_sites_is_refused(small: SmallBundle) -> None:
+    bundle = small.open()
+    bundle.require_versions({"pause": "1.0.0"})
+    with pytest.raises(BundleError, match=r"names in bundle\.versions") as caught:
+        bundle.require_versions({"pause": "2", "etcd": "3.6.8"})
+    assert caught.value.found == "pause 1.0.0, etcd missing"
+    assert caught.value.wanted == "pause 2, etcd 3.6.8"
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+def test_a_sites_versions_hold_for_its_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, by_path: bool
+) -> None:
+    monkeypatch.setenv("PROVISION_CACHE", str(tmp_path))
+    small = small_bundle(tmp_path)
+    wanted = {
+        "trusted_keys": [str(small.folder / PUBLIC_KEY)],
+        "versions": {"pause": "1.0.0"},
+        **({"path": str(small.folder)} if by_path else {}),
+    }
+    assert Application(make_site({"bundle": wanted})).bundle.folder == small.folder
+    wrong = make_site({"bundle": {**wanted, "versions": {"pause": "2"}}})
+    with pytest.raises(BundleError) as caught:
+        _ = Application(wrong).bundle
+    assert caught.value.fix.endswith("--component pause=2")
 
 
 def test_the_same_content_makes_the_same_lock(small: SmallBundle) -> None:

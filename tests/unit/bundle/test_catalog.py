@@ -86,6 +86,49 @@ def test_an_unknown_version_lists_the_known_ones() -> None:
     assert caught.value.fix.startswith("choose one of them: provision bundle build")
 
 
+def test_another_version_than_the_newest_can_be_asked_for() -> None:
+    asked = {"containerd": "2.3.4"}
+    newest = catalog().select("1.36.3", "amd64", "upstream").versions
+    chosen = catalog().select("1.36.3", "amd64", "upstream", versions=asked).versions
+    assert chosen == {**newest, **asked}
+    assert newest != chosen
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted", "fix"),
+    [
+        (
+            {"metallb": "0.16.1"},
+            "0.13.12",
+            "provision bundle build --source source --component metallb=0.13.12",
+        ),
+        ({"kubernetes": "1.35.4"}, "1.36.3", "--component kubernetes=1.36.3"),
+    ],
+)
+def test_a_version_that_a_source_does_not_have_is_refused_with_those_it_has(
+    asked: dict[str, str], wanted: str, fix: str
+) -> None:
+    ((name, version),) = asked.items()
+    with pytest.raises(BundleError, match=f"does not have this version of {name}") as caught:
+        catalog().select("1.36.3", "amd64", "source", versions=asked)
+    assert (caught.value.found, caught.value.wanted) == (version, wanted)
+    assert caught.value.fix.endswith(fix)
+
+
+def test_a_component_that_a_source_does_not_have_at_all_is_refused() -> None:
+    asked = {"vault-plugin-auth-kubernetes": "0.23.1"}
+    with pytest.raises(BundleError) as caught:
+        catalog().select("1.36.3", "amd64", "upstream", versions=asked)
+    assert caught.value.wanted == "another source"
+
+
+def test_a_version_of_no_component_is_refused() -> None:
+    with pytest.raises(BundleError, match="no such component") as caught:
+        catalog().select("1.36.3", "amd64", "source", versions={"metalb": "0.13.12"})
+    assert caught.value.found == "metalb"
+    assert "metallb" in caught.value.wanted
+
+
 def test_versions_are_ordered_by_number() -> None:
     assert sorted(["1.10.0", "1.9.3", "1.9.12"], key=version_key) == ["1.9.3", "1.9.12", "1.10.0"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from typer.testing import CliRunner
 
 from provision.bundle import commands
 from provision.bundle.catalog import Selection, SourceKind
@@ -22,6 +23,7 @@ from provision.bundle.signing import KeyRing
 from provision.bundle.sources import Provided
 from provision.bundle.store import BlobStore
 from provision.bundle.toolchain import machine_architecture
+from provision.cli_bundle import bundle_app
 from provision.errors import BundleError, LockedError, UsageError
 from tests.support.bundles import provided_file, small_bundle
 from tests.support.fakeapt import fake_apt
@@ -108,6 +110,25 @@ def test_building_again_gives_the_same_bundle(cache: Path) -> None:
     assert _build(cache).lock == _build(cache).lock
 
 
+def test_a_bundle_of_chosen_versions_stands_beside_the_usual_one(cache: Path) -> None:
+    versions = commands.parse_versions(["containerd=2.4.2", "metallb=0.13.12"])
+    filler = _Small(BlobStore(cache / "blobs"))
+    usual = _build(cache)
+    built = commands.build("1.36.3", cache=cache, filler=filler, versions=versions)
+    assert built.path.name == f"{usual.path.name}-containerd-2.4.2-metallb-0.13.12"
+    assert built.lock.components == usual.lock.components
+    assert (built.lock.chosen, usual.lock.chosen) == (versions, None)
+    assert commands.named("1.36.3", cache) == usual.path
+
+
+@pytest.mark.parametrize("text", ["metallb", "metallb=", "=0.16.1", ""])
+def test_a_version_of_another_form_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(UsageError, match="NAME=VERSION") as caught:
+        commands.parse_versions([text])
+    assert caught.value.found == text
+    assert "--component metallb=" in caught.value.fix
+
+
 def test_blobs_that_no_bundle_names_are_dropped(cache: Path) -> None:
     store = BlobStore(cache / "blobs")
     stray = store.add_bytes(b"left by another catalog")
@@ -163,6 +184,22 @@ def test_what_can_be_built_is_listed(cache: Path) -> None:
     found = {one.kubernetes: one for one in commands.buildable("amd64")}
     assert found["1.36.3"].default
     assert "source" in found["1.36.3"].sources
+
+
+def test_the_versions_of_components_are_listed_by_source(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = commands.choices("1.36.3", "amd64")
+    assert found["metallb"] == {"source": ("0.13.12",), "upstream": ("0.16.1",)}
+    assert found["containerd"]["upstream"] == ("2.3.4", "2.4.1")
+    assert found["vault-plugin-auth-kubernetes"]["upstream"] == ()
+    assert found["kubernetes"] == {"source": ("1.36.3",), "upstream": ("1.36.3",)}
+    with pytest.raises(BundleError, match="does not have this Kubernetes version"):
+        commands.choices("1.20.0", "amd64")
+    monkeypatch.setenv("PROVISION_CACHE", str(cache))
+    listed = CliRunner().invoke(bundle_app, ["list", "--components"]).output.splitlines()
+    assert f"{'containerd':28} {'upstream':8} 2.3.4, 2.4.1" in listed
+    assert "components" not in json.loads(CliRunner().invoke(bundle_app, ["list", "--json"]).output)
 
 
 def test_plain_progress_says_what_remains() -> None:
