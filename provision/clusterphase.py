@@ -26,6 +26,7 @@ from provision.site import Architecture
 
 WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet")
 ROLLOUT_SECONDS = 600
+API_SECONDS = 120
 MISSING = ObjectState(exists=False)
 
 
@@ -88,7 +89,8 @@ class ClusterPhase(AnsiblePhase):
             (name for name in context.site.control_plane if name in facts.reachable), None
         )
         if leader is None or not facts.cluster.reachable:
-            return Unknown("kubernetes")
+            api = GateSpec("API answers at its endpoint", API_SECONDS)
+            return Unknown("kubernetes", facts.cluster.error, api if leader else None)
         reasons = self.state_reasons(context, facts)
         found = {
             manifests.key(item): (item, why)

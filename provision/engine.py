@@ -238,7 +238,7 @@ class Engine:
         """Bring one phase about; True when it had something to do."""
         if facts is None:
             facts = self.observer.observe(self.context, [phase], self._hosts())
-        decision = phase.decide(self.context, facts.only(self._hosts()))
+        decision = self._judged(phase, facts)
         self._decisions[phase.name] = decision
         match decision:
             case Skip():
@@ -253,6 +253,7 @@ class Engine:
             case Unknown():
                 raise PhaseFailedError(
                     f"{phase.name} cannot be judged yet: it needs {decision.until}",
+                    found=decision.found,
                     fix="provision check",
                 )
         started = monotonic()
@@ -282,6 +283,17 @@ class Engine:
             )
         )
         return True
+
+    def _judged(self, phase: Phase, facts: Facts) -> Decision:
+        """What is to be done; what does not answer for a moment is waited for, and asked again."""
+        began = monotonic()
+        while True:
+            decision = phase.decide(self.context, facts.only(self._hosts()))
+            gate = decision.gate if isinstance(decision, Unknown) else None
+            if gate is None or monotonic() - began > gate.seconds:
+                return decision
+            self._wait(phase, gate)
+            facts = self.observer.observe(self.context, [phase], self._hosts())
 
     def _prepare(self, phase: Phase) -> Context:
         with self._lock:

@@ -152,6 +152,11 @@ class Unknown:
     """Cannot be judged before another phase ran."""
 
     until: str
+    found: str = ""
+    """What kept it from being judged."""
+    gate: GateSpec | None = None
+    """What to wait for where all phases that it comes after ran, and something that they made
+    does not answer for a moment."""
 
 
 Decision = Run | Skip | Blocked | Unknown

@@ -7,7 +7,7 @@ import pytest
 
 from provision.engine import Engine, Interrupt, Outcome
 from provision.errors import DeadlineError, PhaseFailedError
-from provision.phase import Phase
+from provision.phase import Context, Decision, GateSpec, Phase, Unknown
 from provision.plan import Plan, order
 from tests.support.fakes import FakeSite, LabelPhase, make_site
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from provision.effects import Effect
     from provision.events import Event
+    from provision.facts import Facts
 
 PHASES = order(
     [
@@ -124,6 +125,33 @@ def test_what_a_killed_run_did_not_wait_for_is_waited_for_by_the_next() -> None:
     outcome, _ = run(fake, phases)
     assert isinstance(outcome.error, DeadlineError)
     assert not outcome.complete
+
+
+class SilentPhase(LabelPhase):
+    """Cannot be judged in the run until something that answers now and then is waited for."""
+
+    def __init__(self, name: str, *after: str) -> None:
+        super().__init__(name, *after)
+        self.answers = iter([False, False, False, True, True])
+
+    def decide(self, context: Context, facts: Facts) -> Decision:
+        if next(self.answers):
+            return super().decide(context, facts)
+        return Unknown("machine", "timed out", GateSpec("the API answers", 60))
+
+
+def test_what_does_not_answer_for_a_moment_is_waited_for() -> None:
+    fake = FakeSite(make_site())
+    outcome, _ = run(fake, order([LabelPhase("machine"), SilentPhase("objects", "machine")]))
+    assert outcome.complete
+    assert all("objects" in labels for labels in fake.labels.values())
+
+
+def test_what_never_answers_ends_the_run_with_the_last_thing_seen() -> None:
+    fake = FakeSite(make_site(), gates_closed={"the API answers"})
+    outcome, _ = run(fake, order([LabelPhase("machine"), SilentPhase("objects", "machine")]))
+    assert isinstance(outcome.error, DeadlineError)
+    assert outcome.error.found == "still closed"
 
 
 def test_a_missing_machine_does_not_keep_gates_closed_where_nothing_is_to_be_done() -> None:
