@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tests.lab.machines import Lab
     from tests.lab.processes import ProcessWatch
 
-SHORTEST = 16
-"""Bytes below which a value could stand somewhere by chance."""
+SHORTEST = 20
+"""Bytes below which a value could stand somewhere by chance, or is but a name."""
 PUBLIC = (".crt", ".pub", "namespace", "username", "role_id", "config")
 """Ends of the names of what a Secret of the cluster holds and everyone may know."""
 ORDINARY_USER = "setpriv --reuid=nobody --regid=nogroup --clear-groups"
