@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 SHORTEST = 20
 """Bytes below which a value could stand somewhere by chance, or is but a name."""
-PUBLIC = (".crt", ".pub", "namespace", "username", "role_id", "config")
-"""Ends of the names of what a Secret of the cluster holds and everyone may know."""
+PUBLIC = (".crt", ".pub", "namespace", "username", "role_id", "config", "url", "Mtime")
+"""Ends of the names of what stands among secrets and everyone may know."""
 ORDINARY_USER = "setpriv --reuid=nobody --regid=nogroup --clear-groups"
 
 SEARCH = r"""
@@ -53,7 +53,8 @@ Needles = Mapping[bytes, str]
 
 def of_the_store(lab: Lab) -> dict[str, bytes]:
     """Everything in the site's store of secrets that must stay secret, by name."""
-    return SecretStore(lab.state / "secrets").values()
+    values = SecretStore(lab.state / "secrets").values()
+    return {name: value for name, value in values.items() if not name.endswith(PUBLIC)}
 
 
 def of_the_cluster(lab: Lab) -> dict[str, bytes]:
