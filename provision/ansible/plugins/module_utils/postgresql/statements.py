@@ -64,7 +64,7 @@ def slots(wanted: set[str], found: set[str]) -> Iterator[str]:
         yield f"select pg_create_physical_replication_slot('{name}', true);"
     for name in sorted(found - wanted):
         if name.startswith("replica_"):
-            # A replica that is none any more, or that asks again and again, may hold it.
+            # One that is none any more may hold it still; pg_hba.conf does not let it in again.
             yield (
                 "select pg_terminate_backend(active_pid, 5000)"  # noqa: S608 - a name made here
                 f" from pg_replication_slots where slot_name = '{name}' and active;"
