@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.services
 
-UP = ("up", "--no-verify", "--only", "machine", "--only", "postgresql")
+UP = ("up", "--no-verify", "--only", "machine", "--only", "dns", "--only", "postgresql")
 PLAN = ("plan", "--only", "postgresql")
 SECRET = "secret/postgresql/app"
 RETIRE = """
