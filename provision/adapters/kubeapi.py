@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 import yaml
 
+from provision.adapters.forwarding import carry
 from provision.errors import SecretsError, UnreachableError
 
 CONNECT_SECONDS = 2.0
@@ -205,20 +206,22 @@ class KubernetesApi:
             The API does not let it through.
         """
         with _importing:
-            from kubernetes.client.exceptions import ApiException
-            from kubernetes.stream.ws_client import portforward_call
+            from kubernetes.stream.ws_client import create_websocket, get_websocket_url
+            from websocket import WebSocketException
 
-        url = f"{self.credentials.server}/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
         try:
-            carrier = portforward_call(  # type: ignore[no-untyped-call]  # published without types
-                self._configuration(), "GET", url, query_params=[("ports", str(port))]
+            url = get_websocket_url(  # type: ignore[no-untyped-call]  # published without types
+                f"{self.credentials.server}{path}", [("ports", str(port))]
             )
-        except ApiException as error:
+            frames = create_websocket(  # type: ignore[no-untyped-call]  # likewise
+                self._configuration(), url
+            )
+        except (WebSocketException, OSError) as error:
             raise UnreachableError(
-                f"the pod {pod} cannot be connected to", found=str(error.reason)
+                f"the pod {pod} cannot be connected to", found=str(error)
             ) from error
-        connection: socket = carrier.socket(port)
-        return connection
+        return carry(frames)
 
     def _configuration(self) -> Any:
         """What commands and connections, which go through the package, need to know."""

@@ -154,8 +154,9 @@ class PostgresqlSettings(Settings):
     first is what Vault tells clients; without any ``postgresql`` in the site's zone, which ``dns``
     keeps, or the primary's address."""
     networks: tuple[Network, ...] = ()
-    """Networks whose clients may log in, with TLS and a password; the site's machines alone
-    without any (pods come in by the address of their machine)."""
+    """Networks whose clients may log in, with TLS and a password; the site's machines and pods
+    without any. Pods come in by the address of their machine, and those on the server's own
+    machine by theirs, so that both networks are needed for pods."""
     directory: Folder = "/var/lib/postgresql/provision"
     """Folder of the cluster of databases."""
     max_connections: Annotated[int, Field(ge=10, le=10000)] = 100
@@ -543,8 +544,8 @@ def lets_in(site: Site, addresses: Iterable[Address]) -> bool:
 def _networks(site: Site) -> Sequence[Network]:
     """Networks whose clients may log in."""
     settings = site.settings(PostgresqlSettings)
-    machines = (host.address for host in site.hosts.values())
-    return settings.networks or tuple(map(ip_network, machines))
+    machines = (ip_network(host.address) for host in site.hosts.values())
+    return settings.networks or (*machines, *site.network.pods)
 
 
 def _literal(value: str | float | bool) -> str:

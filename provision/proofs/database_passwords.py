@@ -33,8 +33,11 @@ class DatabasePasswordsProof(Proof):
     def cases(self, cluster: Cluster, site: Site) -> Sequence[str]:
         """Only where Vault keeps them, and the databases are for pods."""
         del cluster
-        machines = [host.address for host in site.hosts.values()]
-        meant = site.settings(PostgresqlSettings).databases and lets_in(site, machines)
+        settings = site.settings(PostgresqlSettings)
+        addresses = [host.address for host in site.hosts.values()]
+        # One on the server's own machine comes in by its own address.
+        addresses += [pods.network_address for pods in site.network.pods]
+        meant = settings.databases and lets_in(site, addresses)
         return ("",) if meant and vault_secrets(site)["secrets"] else ()
 
     def prove(self, ground: Ground, case: str) -> str:

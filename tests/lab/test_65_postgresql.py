@@ -51,9 +51,10 @@ def two(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
 def with_primary(lab: Lab, folder: Path, which: int, **changes: object) -> Lab:
     """The lab with the primary on one of its first two machines, and the replica on the other."""
     names = list(lab.machines)[:2]
-    network = yaml.safe_load(lab.site_file.read_text())["network"]["machines"]
+    network = yaml.safe_load(lab.site_file.read_text())["network"]
     servers = {"primary": names[which], "replica": names[1 - which]}
-    settings = {**servers, "networks": [network], **DATABASES, **changes}
+    networks = [network["machines"], network["pods"]]
+    settings = {**servers, "networks": networks, **DATABASES, **changes}
     return lab.changed(folder, lambda site: site.update(postgresql=settings))
 
 

@@ -62,5 +62,6 @@ def as_wanted(site: Site, host: str) -> dict[str, Any]:
         "standbys": {name: {"state": "streaming", "behind": 0} for name in others if primary},
         "slots": {slot_of(name): {"active": True, "lost": False} for name in others if primary},
         "receiver": None if primary else "streaming",
+        "receiver_pid": None if primary else 77,
         "archive_fails": False,
     }

@@ -116,7 +116,8 @@ def test_a_password_that_is_not_let_in_or_not_there_is_told() -> None:
     ("wanted", "count"),
     [
         (site(), 1),
-        (site(networks=["192.0.2.0/24"]), 1),
+        (site(networks=["192.0.2.0/24", "10.0.0.0/8"]), 1),
+        (site(networks=["192.0.2.0/24"]), 0),
         (site(networks=["10.0.0.0/8"]), 0),
         (site(databases={}), 0),
         (make_site({"postgresql": SETTINGS}), 0),

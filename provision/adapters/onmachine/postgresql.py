@@ -55,6 +55,7 @@ select json_build_object(
        'active', active, 'lost', coalesce(wal_status = 'lost', false))), '{}')
      from pg_replication_slots where slot_type = 'physical' and not temporary),
   'receiver', (select status from pg_stat_wal_receiver),
+  'receiver_pid', (select pid from pg_stat_wal_receiver),
   'archived', (select extract(epoch from last_archived_time) from pg_stat_archiver),
   'archive_fails', (select coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'),
      false) from pg_stat_archiver)

@@ -110,10 +110,11 @@ def test_clients_come_in_with_tls_and_a_password_to_their_own_databases_alone() 
     ]
 
 
-def test_without_networks_only_the_machines_come_in() -> None:
+def test_without_networks_only_the_machines_and_pods_come_in() -> None:
     text = rendered("pg_hba.conf", "n1", roles={"app": {}}, databases={"app": {"owner": "app"}})
     assert [line.split()[3] for line in text.splitlines() if line.startswith("hostssl app ")] == [
-        f"192.0.2.{number}/32" for number in (1, 2, 3, 4)
+        *(f"192.0.2.{number}/32" for number in (1, 2, 3, 4)),
+        "10.244.0.0/16",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ SQL_SECONDS = 1800
 """A database or an extension is made within seconds; a busy disk takes its time."""
 STREAMING_SECONDS = 30
 """A replica that its primary lets in streams within a moment."""
+STEADY_SECONDS = 2
+"""A refusal comes within milliseconds."""
 
 
 class Server:
@@ -121,8 +124,21 @@ class Server:
         return self._streams()
 
     def _streams(self) -> bool:
-        """Whether the replica here follows its primary, after a while at the latest."""
-        return within(STREAMING_SECONDS, lambda: not self._replication(self._look()))
+        """Whether the replica here follows its primary, after a while at the latest.
+
+        A receiver calls itself streaming before its primary has let it in; one that is refused
+        ends at once, and another begins.
+        """
+        seen: dict[int, float] = {}
+
+        def steady() -> bool:
+            found = self._look()
+            if self._replication(found):
+                return False
+            now = time.monotonic()
+            return now - seen.setdefault(found["receiver_pid"], now) >= STEADY_SECONDS
+
+        return within(STREAMING_SECONDS, steady)
 
     def _run(self, done: list[str]) -> dict[str, Any]:
         """See to it that the server runs with the settings of its files; how it stands then."""
