@@ -327,7 +327,8 @@ class VaultReader:
         }
         serving = [name for name, member in members.items() if member.serves]
         active = [name for name in serving if members[name].active]
-        if active and not told["root_token"]:
+        # A Vault whose keys were never told has no user either.
+        if active and not told["root_token"] and told["keys"] != "attempt":
             try:
                 api = self.log_in(apis[active[0]])
                 wanted = arguments["configuration"]
@@ -405,15 +406,12 @@ def _member(seal: Mapping[str, Any], *, active: bool) -> Member:
         version=str(seal.get("version", "")),
         progress=int(seal.get("progress", 0)),
         threshold=int(seal.get("t", 0)),
+        seal=str(seal.get("type", "")),
     )
 
 
 def _kind(keys: Keys | None) -> str:
-    if keys is None:
-        return "none"
-    if not keys.told:
-        return "attempt"
-    return "usable" if keys.usable else "encrypted"
+    return "none" if keys is None else keys.kind
 
 
 def _data(answer: Any) -> Mapping[str, Any]:

@@ -256,6 +256,8 @@ class VaultPhase(AnsiblePhase):
             yield "Vault is no member of the others yet" if others else "Vault is not initialised"
         elif member["sealed"]:
             yield "Vault is sealed, wanted unsealed"
+        elif told["keys"] == "attempt":
+            yield "Vault is initialised and its keys were not told, wanted begun anew"
         if settings.unseal == "systemd-creds" and observed["files"][UNSEAL_CREDENTIAL] is None:
             yield f"credential {UNSEAL_CREDENTIAL} is missing, wanted present"
         if observed["files"][SNAPSHOT_CREDENTIAL] is None:

@@ -25,6 +25,8 @@ class Member:
     """Shares that were given since the last unsealing."""
     threshold: int = 0
     """Shares that are needed."""
+    seal: str = ""
+    """What keeps its key: ``shamir``, which is people or the machine, or ``transit``."""
 
     @property
     def answers(self) -> bool:

@@ -3,10 +3,11 @@
 Vault tells its keys once, in its answer to the one call that initialises it.
 So the place that will hold them is written to *before* that call: an attempt,
 with a name of its own. The machines of that Vault are marked with the same
-name. Where a run died before it had kept the answer, the keys were given to
-nobody, and nothing can have been written to that Vault: the next run finds an
-attempt without keys and machines that bear its name, empties those machines,
-and begins again. A machine that does not bear the name is never emptied.
+name, and the attempt notes which of them is asked. Where a run died before it
+had kept the answer, the keys were given to nobody, and nothing can have been
+written to that Vault: the next run finds an attempt without keys, and begins
+again on the machine that was asked, whose storage it puts aside. A machine that
+was not asked, or does not bear the name, is never touched.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Keys:
     """Only the administrators whose PGP keys were given can read the shares."""
     root_token: str = ""
     """Kept until everything is set up; then revoked, and forgotten here."""
+    asked: str = ""
+    """The machine whose Vault is asked for keys, or was, by a run that never got its answer."""
 
     @property
     def told(self) -> bool:
@@ -48,6 +51,13 @@ class Keys:
     def usable(self) -> bool:
         """Whether Vault can be unsealed with what is here."""
         return self.told and not self.encrypted
+
+    @property
+    def kind(self) -> str:
+        """``attempt``, ``usable`` or ``encrypted``."""
+        if not self.told:
+            return "attempt"
+        return "encrypted" if self.encrypted else "usable"
 
     def without_root_token(self) -> Keys:
         """The same once set-up is over."""
@@ -119,6 +129,25 @@ class KeySink:
             return kept
         self.keep(Keys(attempt))
         return Keys(attempt)
+
+    def note_asked(self, machine: str) -> Keys:
+        """Note which machine's Vault is asked for keys from now on; none when it is empty again.
+
+        Raises
+        ------
+        SecretsError
+            There is no attempt, or keys are kept already.
+        """
+        kept = self.read()
+        if kept is None or kept.told:
+            raise SecretsError(
+                "no attempt to initialise Vault is under way",
+                where=self.name,
+                fix="provision vault status",
+            )
+        noted = replace(kept, asked=machine)
+        self.keep(noted)
+        return noted
 
     def keep(self, keys: Keys) -> None:
         """Keep ``keys`` in the place of what is there."""

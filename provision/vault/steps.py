@@ -13,6 +13,8 @@ from provision.vault.api import Member, VaultApi
 from provision.vault.configuration import ORDER, Configuration, configuration_differences
 from provision.vault.keys import Keys, KeySink
 
+STATE_LEFT = "cluster already has state"
+"""What Vault says where raft was set up, and nothing else was."""
 UNSEAL_SECONDS = 120
 """A new member first receives everything that the others hold."""
 
@@ -27,10 +29,64 @@ class Sharing:
     """In base64, one a share; without any, the shares are told as they are."""
 
 
-def initialise(api: VaultApi, sink: KeySink, sharing: Sharing) -> bool:
-    """Initialise Vault and keep its keys; whether that was left to do.
+def answering(api: VaultApi) -> Member:
+    """How a member stands.
 
-    The sink holds the attempt already (:meth:`KeySink.begin`).
+    Raises
+    ------
+    VaultRefusalError
+        It does not answer. Whoever asks would take it for one that was never used.
+    """
+    member = api.member()
+    if not member.answers:
+        raise VaultRefusalError(
+            "a member of Vault does not answer, and whether it was ever used is not known",
+            found=member.error,
+            fix="provision vault status",
+        )
+    return member
+
+
+def begin_anew(kept: Keys, machine: str, member: Member) -> bool:
+    """Whether ``machine`` begins anew in the attempt ``kept``, which has brought no keys yet.
+
+    The one that was asked for them does: it may be initialised, or, where
+    Vault refused or was killed on its way, not initialised but with raft set
+    up, which no later call gets past.
+
+    Raises
+    ------
+    VaultRefusalError
+        Somebody may have its keys.
+    """
+    if member.initialized and kept.asked != machine:
+        found = "it is initialised, and this site never asked it for keys"
+    elif member.serves and member.seal == "shamir":
+        found = "it is unsealed, which takes its keys"
+    else:
+        return kept.asked == machine
+    raise VaultRefusalError(
+        "Vault's keys are not in the site's secrets, and somebody may have them",
+        where=machine,
+        found=found,
+        why="a Vault that may hold something is not begun anew",
+        fix="bring the site's secrets here: provision secrets import FILE; or, if it is to go:"
+        " provision reset",
+    )
+
+
+def joined_in_vain(member: Member, refusal: VaultRefusalError) -> bool:
+    """Whether a member was stopped on its way to the others, with raft set up and no data.
+
+    It holds nothing that could ever be read, and Vault refuses to let it go on.
+    """
+    return not member.initialized and STATE_LEFT in refusal.found
+
+
+def initialise(api: VaultApi, sink: KeySink, sharing: Sharing, machine: str) -> bool:
+    """Initialise Vault on ``machine`` and keep its keys; whether that was left to do.
+
+    The sink holds the attempt already (:meth:`KeySink.begin`), and notes who is asked.
 
     Raises
     ------
@@ -46,6 +102,7 @@ def initialise(api: VaultApi, sink: KeySink, sharing: Sharing) -> bool:
             why="without them it cannot be unsealed",
             fix="bring the site's secrets here: provision secrets import FILE",
         )
+    sink.note_asked(machine)
     told = api.initialise(sharing.shares, sharing.threshold, sharing.pgp_keys)
     keys = Keys(
         kept.attempt,

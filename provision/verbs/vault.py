@@ -14,10 +14,16 @@ from provision.phases.vault import VaultSettings, member_urls, vault_url
 from provision.privatefiles import write_private
 from provision.vault.api import Member
 from provision.vault.keys import Keys, KeySink, new_attempt
-from provision.vault.steps import Sharing, initialise, replace_by, restore, unseal
+from provision.vault.steps import STATE_LEFT, Sharing, initialise, replace_by, restore, unseal
 
 RESTORING = "vault/restoring"
 """The site's secret with the keys of a Vault that only lives until a snapshot replaces it."""
+
+PUT_ASIDE = (
+    "systemctl stop vault && mv /var/lib/private/vault /var/lib/private/vault.aside"
+    " && systemctl start vault"
+)
+"""Lets a machine's Vault begin without any storage; what it had stays there."""
 
 Ask = Callable[[str], str]
 """Asks for a secret at the terminal."""
@@ -156,6 +162,13 @@ def _restore_into_empty(app: Application, status: VaultStatus, content: bytes) -
     sink = KeySink(app.secrets, RESTORING)
     begun = sink.read()
     for name, member in status.members.items():
+        if member.initialized and begun and not begun.told and begun.asked == name:
+            raise VaultRefusalError(
+                "an earlier restoration ended before it had the keys of its passing Vault",
+                where=name,
+                found=_words(member),
+                fix=f"on {name}: {PUT_ASIDE}; then restore again",
+            )
         if not member.answers or (member.initialized and not (begun and begun.told)):
             raise VaultRefusalError(
                 "Vault neither serves nor is it empty, so nothing was restored",
@@ -168,7 +181,18 @@ def _restore_into_empty(app: Application, status: VaultStatus, content: bytes) -
         sink.keep(Keys(new_attempt()))
     members = {name: app.vault.member(url) for name, url in member_urls(app.site).items()}
     lead, *others = members.values()
-    initialise(lead, sink, Sharing(1, 1))
+    first = next(iter(members))
+    try:
+        initialise(lead, sink, Sharing(1, 1), first)
+    except VaultRefusalError as refusal:
+        if STATE_LEFT not in refusal.found:
+            raise
+        raise VaultRefusalError(
+            "an earlier restoration was refused, and raft was set up for it",
+            where=first,
+            found=refusal.found,
+            fix=f"on {first}: {PUT_ASIDE}; then restore again",
+        ) from refusal
     passing = sink.read()
     if passing is None:
         raise SecretsError("the keys of the passing Vault were not kept", where=RESTORING)

@@ -9,6 +9,7 @@ from typing import Any
 from provision.errors import VaultRefusalError
 from provision.vault.api import Member
 from provision.vault.configuration import Configuration
+from provision.vault.steps import STATE_LEFT
 
 ROOT = "root-token-1"
 
@@ -56,12 +57,15 @@ class FakeVault:
     def __init__(self, deaths: Deaths | None = None) -> None:
         self.deaths = deaths or Deaths()
         self.generation = 0
+        self.error = ""
+        self.refusing = False
         self.empty()
         self.token = ""
 
     def empty(self) -> None:
         """Lose everything, as an emptied machine does."""
         self.shares: tuple[str, ...] = ()
+        self.bootstrapped = False
         self.threshold = 0
         self.given: set[str] = set()
         self.sealed = True
@@ -71,6 +75,8 @@ class FakeVault:
         self.written: dict[str, Mapping[str, Any]] = {}
 
     def member(self) -> Member:
+        if self.error:
+            return Member(error=self.error)
         made = bool(self.shares)
         return Member(
             initialized=made,
@@ -79,11 +85,18 @@ class FakeVault:
             version="1.21.0",
             progress=len(self.given),
             threshold=self.threshold,
+            seal="shamir",
         )
 
     def initialise(self, shares: int, threshold: int, pgp_keys: Sequence[str]) -> Mapping[str, Any]:
         self.deaths.pass_by()
         assert not self.shares
+        if self.bootstrapped:
+            raise VaultRefusalError("Vault refuses", found=f"error bootstrapping: {STATE_LEFT}")
+        self.bootstrapped = True
+        self.deaths.pass_by()
+        if self.refusing:
+            raise VaultRefusalError("Vault refuses", found="it has no valid encryption keys")
         self.generation += 1
         self.shares = tuple(f"share-{self.generation}-{number}" for number in range(shares))
         self.threshold = threshold

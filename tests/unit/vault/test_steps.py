@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from provision.errors import SecretsError, VaultRefusalError
+from provision.vault.api import Member
 from provision.vault.keys import Keys, KeySink
 from provision.vault.names import OWN_USER
-from provision.vault.steps import Sharing, configure, initialise, unseal, withdraw
+from provision.vault.steps import (
+    STATE_LEFT,
+    Sharing,
+    answering,
+    begin_anew,
+    configure,
+    initialise,
+    joined_in_vain,
+    unseal,
+    withdraw,
+)
 from tests.support.vault import ROOT, Deaths, FakeStore, FakeVault, Killed
 
+MACHINE = "n1"
 SHARING = Sharing(5, 3)
 PASSWORDS = {"provision": "own-password", "admin": "admin-password"}
 WANTED: dict[str, dict[str, Any]] = {
@@ -32,7 +45,7 @@ class Site:
         self.store = FakeStore(self.deaths)
         self.vault = FakeVault(self.deaths)
         self.marker = ""
-        self.emptied = 0
+        self.aside: list[tuple[str, ...]] = []
 
     def up(self, attempt: str, moment: int = 0) -> None:
         """The role's tasks in order; the process ends at ``moment`` where there is one."""
@@ -42,19 +55,24 @@ class Site:
             sink.begin(attempt)
         keys = sink.read()
         assert keys is not None
-        if not keys.told:
-            if self.vault.member().initialized:
-                assert self.marker == keys.attempt, "only a marked Vault is emptied"
-                self.vault.empty()
-                self.emptied += 1
+        if not keys.told and begin_anew(keys, MACHINE, answering(self.vault)):
+            assert self.marker == keys.attempt, "only a marked Vault is begun anew"
+            self.deaths.pass_by()
+            self.aside.append(self.vault.shares)
+            self.vault.empty()
+            self.deaths.pass_by()
+            sink.note_asked("")
+        elif not keys.told:
             self.marker = keys.attempt
             self.deaths.pass_by()
-        initialise(self.vault, sink, SHARING)
+        initialise(self.vault, sink, SHARING, MACHINE)
         told = sink.read()
         assert told is not None
+        assert told.told
+        self.marker = ""
+        self.deaths.pass_by()
         unseal(self.vault, told.shares)
         configure(self.vault, sink, WANTED, PASSWORDS, OWN_USER)
-        self.marker = ""
 
 
 def moments() -> int:
@@ -82,6 +100,104 @@ def test_a_run_that_dies_anywhere_loses_no_keys(moment: int) -> None:
         assert site.vault.generation == before, "a Vault that holds something is never made anew"
 
 
+@pytest.mark.parametrize("moment", range(1, moments() + 1))
+def test_a_run_that_dies_while_it_begins_anew_loses_no_keys(moment: int) -> None:
+    """Vault refuses first, and the run after that is killed."""
+    site = Site()
+    site.vault.refusing = True
+    with pytest.raises(VaultRefusalError):
+        site.up("a1")
+    site.vault.refusing = False
+    with pytest.raises(Killed):
+        site.up("a2", moment)
+    site.up("a3")
+    keys = KeySink(site.store).read()
+    assert keys is not None
+    assert keys.shares == site.vault.shares
+    assert site.vault.held == WANTED
+
+
+def test_vault_that_refused_its_initialisation_is_begun_anew() -> None:
+    site = Site()
+    site.vault.refusing = True
+    for attempt in ("a1", "a2"):
+        with pytest.raises(VaultRefusalError) as caught:
+            site.up(attempt)
+        assert caught.value.found == "it has no valid encryption keys", "and not what raft says"
+    site.vault.refusing = False
+    site.up("a3")
+    assert site.vault.held == WANTED
+
+
+def test_without_beginning_anew_raft_lets_nobody_on() -> None:
+    site = Site()
+    site.vault.refusing = True
+    sink = KeySink(site.store)
+    sink.begin("a1")
+    for words in ("no valid encryption keys", STATE_LEFT):
+        with pytest.raises(VaultRefusalError) as caught:
+            initialise(site.vault, sink, SHARING, MACHINE)
+        assert words in caught.value.found
+
+
+SEALED = Member(initialized=True, seal="shamir")
+EMPTY = Member(seal="shamir")
+
+
+@pytest.mark.parametrize(
+    ("asked", "member", "begins_anew"),
+    [
+        ("", EMPTY, False),
+        ("n2", EMPTY, False),
+        ("n1", EMPTY, True),
+        ("n1", SEALED, True),
+    ],
+)
+def test_only_who_was_asked_begins_anew(asked: str, member: Member, begins_anew: bool) -> None:
+    assert begin_anew(Keys("a1", asked=asked), MACHINE, member) == begins_anew
+
+
+@pytest.mark.parametrize(
+    ("asked", "member", "said"),
+    [
+        ("", SEALED, "never asked it"),
+        ("n2", SEALED, "never asked it"),
+        ("n1", replace(SEALED, sealed=False), "it is unsealed"),
+    ],
+)
+def test_a_vault_whose_keys_somebody_may_have_is_not_begun_anew(
+    asked: str, member: Member, said: str
+) -> None:
+    with pytest.raises(VaultRefusalError, match="somebody may have them") as caught:
+        begin_anew(Keys("a1", asked=asked), MACHINE, member)
+    assert said in caught.value.found
+    assert "provision secrets import FILE" in caught.value.fix
+
+
+def test_a_member_that_does_not_answer_is_not_taken_for_a_new_one() -> None:
+    vault = FakeVault()
+    assert answering(vault).answers
+    vault.error = "Connection refused"
+    with pytest.raises(VaultRefusalError, match="whether it was ever used is not known"):
+        answering(vault)
+
+
+def test_keys_that_are_kept_are_not_asked_for() -> None:
+    sink = KeySink(FakeStore())
+    with pytest.raises(SecretsError, match="no attempt"):
+        sink.note_asked(MACHINE)
+    sink.keep(Keys("a1", ("x",), 1))
+    with pytest.raises(SecretsError, match="no attempt"):
+        sink.note_asked(MACHINE)
+
+
+def test_only_an_empty_member_is_one_that_joined_in_vain() -> None:
+    left = VaultRefusalError("Vault refuses", found=f"bootstrapping: {STATE_LEFT}")
+    assert joined_in_vain(EMPTY, left)
+    assert not joined_in_vain(SEALED, left)
+    assert not joined_in_vain(EMPTY, VaultRefusalError("Vault refuses", found="invalid key"))
+
+
 def test_a_second_run_does_nothing() -> None:
     site = Site()
     site.up("a1")
@@ -95,10 +211,10 @@ def test_keys_are_kept_before_anything_is_written() -> None:
     site = Site()
     sink = KeySink(site.store)
     with pytest.raises(VaultRefusalError):
-        initialise(site.vault, sink, SHARING)
+        initialise(site.vault, sink, SHARING, MACHINE)
     assert site.vault.generation == 0
     sink.begin("a1")
-    assert initialise(site.vault, sink, SHARING)
+    assert initialise(site.vault, sink, SHARING, MACHINE)
     assert not site.vault.held
 
 
@@ -106,7 +222,7 @@ def test_a_vault_whose_keys_are_elsewhere_is_left_alone() -> None:
     site = Site()
     site.up("a1")
     with pytest.raises(VaultRefusalError, match="keys are not in the site's secrets"):
-        initialise(site.vault, KeySink(FakeStore()), SHARING)
+        initialise(site.vault, KeySink(FakeStore()), SHARING, MACHINE)
 
 
 def test_kept_keys_do_not_give_way_to_another_attempt() -> None:

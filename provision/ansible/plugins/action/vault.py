@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,11 @@ from provision.vault.names import (
 from provision.vault.pgp import public_key
 from provision.vault.steps import (
     Sharing,
+    answering,
+    begin_anew,
     configure,
     initialise,
+    joined_in_vain,
     unseal,
     wait_until_serving,
     withdraw,
@@ -78,13 +82,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
     def api(self) -> Vault:
         """The member on the task's machine."""
         return vault_at(
-            self.given["members"][str(self.variables["inventory_hostname"])], self.store.path
+            self.given["members"][self.machine], self.store.path
         )
+
+    @property
+    def machine(self) -> str:
+        """The task's machine."""
+        return str(self.variables["inventory_hostname"])
 
     def _begin(self) -> bool:
         members = self.given["members"].values()
-        initialised = any(vault_at(url, self.store.path).member().initialized for url in members)
-        if initialised or self.sink.read() is not None:
+        found = [answering(vault_at(url, self.store.path)) for url in members]
+        if any(member.initialized for member in found) or self.sink.read() is not None:
             return False
         self.sink.begin(new_attempt())
         return True
@@ -93,8 +102,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         keys = self.sink.read()
         if keys is None or keys.told:
             return False
-        work = "empty" if self.api.member().initialized else "mark"
-        return self._on_machine(work=work, attempt=keys.attempt)
+        begun = begin_anew(keys, self.machine, answering(self.api))
+        if not begun:
+            return self._on_machine(work="mark", attempt=keys.attempt)
+        self._on_machine(work="empty", attempt=keys.attempt)
+        self.sink.note_asked("")
+        return True
 
     def _initialise(self) -> bool:
         keys = self.sink.read()
@@ -102,7 +115,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
             return False
         pgp_keys = [public_key(Path(path)) for path in self.given["pgp_keys"]]
         sharing = Sharing(self.given["shares"], self.given["threshold"], pgp_keys)
-        return initialise(self.api, self.sink, sharing)
+        return initialise(self.api, self.sink, sharing, self.machine)
 
     def _unseal(self) -> bool:
         keys = self.sink.read()
@@ -116,7 +129,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         if lead == self.api.url:
             return unseal(self.api, keys.shares)
         wait_until_serving(vault_at(lead, self.store.path))
-        return unseal(self.api, keys.shares, leader=lead, authority=authority)
+        join = partial(unseal, self.api, keys.shares, leader=lead, authority=authority)
+        try:
+            return join()
+        except VaultRefusalError as refusal:
+            if not joined_in_vain(self.api.member(), refusal):
+                raise
+        self._on_machine(work="renew", attempt=keys.attempt)
+        return join()
 
     def _encrypt(self) -> bool:
         password = self.store.read(password_of(SNAPSHOT_USER)).decode()

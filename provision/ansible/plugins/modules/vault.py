@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.vault.machine import WorkError, empty, encrypt, mark, unmark
+from ansible.module_utils.vault.machine import WorkError, empty, encrypt, mark, renew, unmark
 
 DOCUMENTATION = r"""
 module: vault
@@ -20,7 +20,7 @@ options:
   step:
     description:
       - V(begin) proves that keys can be kept. V(ready) marks a Vault that was never used, or
-        empties one that was initialised in vain.
+        begins anew with one that was asked for its keys in vain.
       - V(initialise) initialises it and keeps its keys. V(unseal) unseals it.
       - V(encrypt) encrypts to the machine what it needs by itself. V(configure) makes Vault hold
         what is wanted. V(finish) takes the marker away.
@@ -53,7 +53,7 @@ options:
   work:
     description: What is to be done here. The action plugin fills it in.
     type: str
-    choices: [mark, unmark, empty, encrypt]
+    choices: [mark, unmark, empty, renew, encrypt]
   attempt:
     description: The attempt to initialise that the machine takes part in.
     type: str
@@ -95,7 +95,7 @@ def main() -> None:
             "threshold": {"type": "int"},
             "pgp_keys": {"type": "list", "elements": "str", "no_log": False},
             "configuration": {"type": "dict"},
-            "work": {"type": "str", "choices": ["mark", "unmark", "empty", "encrypt"]},
+            "work": {"type": "str", "choices": ["mark", "unmark", "empty", "renew", "encrypt"]},
             "attempt": {"type": "str"},
             "name": {"type": "str"},
             "path": {"type": "path"},
@@ -111,6 +111,7 @@ def main() -> None:
             "mark": lambda: mark(given["attempt"]),
             "unmark": unmark,
             "empty": lambda: empty(given["attempt"]),
+            "renew": lambda: renew(given["attempt"]),
             "encrypt": lambda: encrypt(
                 given["name"], Path(given["path"]), given["content"].encode()
             ),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 MARKER = Path("/var/lib/provision/vault-attempt")
 """Says that this machine's Vault was never used, and in which attempt it takes part."""
 STATE = Path("/var/lib/private/vault")
+STORED = ("raft", "vault.db")
+"""All that Vault's storage consists of, in its folder."""
+ASIDE = "aside-"
+"""How folders begin that storage is put aside in, beside what is in use."""
 UNIT = "vault.service"
 
 
@@ -36,7 +39,9 @@ def unmark(marker: Path = MARKER) -> bool:
 
 
 def empty(attempt: str, marker: Path = MARKER, state: Path = STATE) -> bool:
-    """Empty a Vault that was initialised in ``attempt`` and never used.
+    """Begin anew with a Vault that was asked for its keys in ``attempt`` and never used.
+
+    Its storage is put aside and not deleted, in case that somebody knows better.
 
     Raises
     ------
@@ -49,14 +54,30 @@ def empty(attempt: str, marker: Path = MARKER, state: Path = STATE) -> bool:
             " nothing says that it was never used, so it is not emptied; bring the secrets that"
             " belong to it: provision secrets import FILE"
         )
+    renew(attempt, state)
+    return True
+
+
+def renew(name: str, state: Path = STATE) -> bool:
+    """Put the storage of a Vault that nobody can have used aside, and start it without any."""
     _run(["systemctl", "stop", UNIT])
-    for entry in state.iterdir() if state.is_dir() else ():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+    put_aside(name, state)
     _run(["systemctl", "start", UNIT])
     return True
+
+
+def put_aside(name: str, state: Path = STATE) -> None:
+    """Move Vault's storage into a folder of its own beside it, of which there may be several."""
+    stored = [state / part for part in STORED if (state / part).exists()]
+    if not stored:
+        return
+    number = sum(1 for _ in state.glob(f"{ASIDE}{name}-*"))
+    folder = state / f"{ASIDE}{name}-{number}"
+    folder.mkdir(mode=0o700)
+    for part in stored:
+        part.rename(folder / part.name)
+    _sync(folder)
+    _sync(state)
 
 
 def encrypt(name: str, path: Path, content: bytes) -> bool:
