@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -158,6 +159,17 @@ def end_of(certificate: bytes) -> datetime:
 
 
 @lru_cache(maxsize=128)
+def certificate_problem(path: Path) -> str:
+    """Why a file is none with certificates in PEM form, as the end of a sentence; or nothing."""
+    try:
+        x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except ValueError:
+        return "holds no certificate in PEM form"
+    return ""
+
+
 def load_key(pem: bytes) -> PrivateKey:
     """A private key from PEM.
 

@@ -23,6 +23,7 @@ from provision.vault.api import Member, VaultApi
 from provision.vault.configuration import Configuration, without_texts
 from provision.vault.keys import Keys, KeySink
 from provision.vault.names import OWN_USER, password_of
+from provision.vault.transit import digest, token_of
 
 CONNECT_SECONDS = 3
 LOOK_SECONDS = 10
@@ -81,10 +82,17 @@ class Vault:
         except OperatorError as error:
             return Member(error=error.found or error.what)
 
-    def initialise(self, shares: int, threshold: int, pgp_keys: Sequence[str]) -> Mapping[str, Any]:
-        """Initialise it: ``shares`` and ``root_token``."""
+    def initialise(
+        self, shares: int, threshold: int, pgp_keys: Sequence[str], *, recovery: bool = False
+    ) -> Mapping[str, Any]:
+        """Initialise it: ``shares``, of its unsealing or its recovery key, and ``root_token``."""
         keys = list(pgp_keys) or None
         with self._asking():
+            if recovery:
+                told = self._client.sys.initialize(
+                    recovery_shares=shares, recovery_threshold=threshold, recovery_pgp_keys=keys
+                )
+                return {"shares": told["recovery_keys_base64"], "root_token": told["root_token"]}
             told = self._client.sys.initialize(shares, threshold, pgp_keys=keys)
             return {"shares": told["keys_base64"], "root_token": told["root_token"]}
 
@@ -311,7 +319,8 @@ class VaultReader:
 
         ``members`` by machine; ``keys``: ``none``, ``attempt``, ``usable`` or
         ``encrypted``; whether the ``root_token`` is still
-        kept; ``found``: the configuration, or None with ``error`` why not.
+        kept; ``transit``: the ``digest`` of where another Vault keeps the key,
+        or ``error``; ``found``: the configuration, or None with ``error`` why not.
         """
         urls: Mapping[str, str] = arguments["members"]
         apis = {name: self.member(url) for name, url in urls.items()}
@@ -322,6 +331,7 @@ class VaultReader:
             "keys": _kind(keys),
             "attempt": "" if keys is None else keys.attempt,
             "root_token": bool(keys and keys.root_token),
+            "transit": self._transit(arguments.get("transit", {})),
             "found": None,
             "error": "",
         }
@@ -336,6 +346,14 @@ class VaultReader:
             except OperatorError as error:
                 told["error"] = error.found or error.what
         return told
+
+    def _transit(self, arguments: Mapping[str, Any]) -> Mapping[str, str]:
+        if not arguments:
+            return {}
+        try:
+            return {"digest": digest(arguments, token_of(arguments, self.secrets))}
+        except OperatorError as error:
+            return {"error": f"{error.where}: {error.found or error.what}"}
 
     def keys_kind(self) -> str:
         """What is kept of the keys: ``none``, ``attempt``, ``usable`` or ``encrypted``."""

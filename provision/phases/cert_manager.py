@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cryptography import x509
 from pydantic import Field
 
 from provision import manifests
@@ -19,6 +18,7 @@ from provision.objectsecrets import referred, stored
 from provision.phase import Context, Manifest
 from provision.phases.dns import update_access, update_key_problem
 from provision.phases.vault import VaultSettings, vault_url
+from provision.pki import certificate_problem
 from provision.secretspec import Authority, SecretSpec
 from provision.site import SecretRef, Settings, Site
 from provision.vault.configuration import Configuration
@@ -218,12 +218,9 @@ def _prompt_problems(key: str, reference: SecretRef) -> Iterator[str]:
 
 
 def _ca_problems(key: str, path: Path) -> Iterator[str]:
-    try:
-        x509.load_pem_x509_certificates(path.read_bytes())
-    except OSError as error:
-        yield f"{key} {path} cannot be read: {error.strerror}"
-    except ValueError:
-        yield f"{key} {path} holds no certificate in PEM form"
+    problem = certificate_problem(path)
+    if problem:
+        yield f"{key} {path} {problem}"
 
 
 def _issuer(name: str, issuer: Issuer, site: Site) -> Iterator[Manifest]:

@@ -15,7 +15,16 @@ from pydantic import Field
 from provision.dns.offers import Name
 from provision.facts import Facts, Query, ServiceQuery
 from provision.openings import Opening
-from provision.phase import AnsiblePhase, Context, Decision, GateSpec, Run, SecretFolder, Skip
+from provision.phase import (
+    AnsiblePhase,
+    Blocked,
+    Context,
+    Decision,
+    GateSpec,
+    Run,
+    SecretFolder,
+    Skip,
+)
 from provision.secretspec import Certificate, Random, SecretSpec
 from provision.site import Address, Model, Settings, Site
 from provision.vault.configuration import (
@@ -30,22 +39,38 @@ from provision.vault.names import (
     ADMIN_POLICY,
     ADMIN_USER,
     AUDIT_LOG,
+    CONFIGURATION,
     KUBERNETES_PLUGIN,
     MARKER,
     OWN_USER,
     SNAPSHOT_CREDENTIAL,
     SNAPSHOT_POLICY,
     SNAPSHOT_USER,
+    TRANSIT_CREDENTIAL,
+    TRANSIT_DIGEST,
     UNSEAL_CREDENTIAL,
     password_of,
     secret_id_of,
 )
 from provision.vault.pgp import public_key
 from provision.vault.roles import Duration, PolicyName, Role, RoleName
+from provision.vault.transit import (
+    TransitSettings,
+    kept_file,
+    key_differences,
+    transit_arguments,
+    transit_problems,
+)
 from provision.virtualaddress import address_problems, priority, router_id
 
 SERVING_SECONDS = 180
 ANSWER_SECONDS = 60
+CREDENTIALS: Mapping[str, tuple[str, ...]] = {
+    "manual": (),
+    "systemd-creds": (UNSEAL_CREDENTIAL,),
+    "transit": (TRANSIT_CREDENTIAL, TRANSIT_DIGEST),
+}
+"""What a machine has for itself to unseal Vault with."""
 
 
 class SnapshotSettings(Model):
@@ -89,13 +114,17 @@ class VaultSettings(Settings):
     disable_mlock: bool = False
     """Whether Vault's memory is left unlocked, for machines that forbid to lock it. Swap is kept
     from its unit in any case."""
-    unseal: Literal["manual", "systemd-creds"] = "systemd-creds"
-    """How it is unsealed after a start: by people, or by the machine itself with keys that only
-    this machine can decrypt."""
+    unseal: Literal["manual", "systemd-creds", "transit"] = "systemd-creds"
+    """How it is unsealed after a start: by people, by the machine itself with keys that only
+    this machine can decrypt, or with a key that another Vault keeps. Whether another Vault does is
+    settled when Vault is initialised."""
+    transit: TransitSettings | None = None
+    """The Vault that keeps the key; for ``unseal: transit``."""
     shares: Annotated[int, Field(ge=1, le=255)] = 5
-    """Into how many shares the unsealing key is split, when Vault is initialised."""
+    """Into how many shares the unsealing key is split, when Vault is initialised; with
+    ``unseal: transit`` the recovery key."""
     threshold: Annotated[int, Field(ge=1, le=255)] = 3
-    """How many shares unseal it."""
+    """How many shares unseal it; with ``unseal: transit``, how many recover it."""
     pgp_keys: tuple[Path, ...] = ()
     """Public PGP keys of the administrators, files relative to the site file, one a share; Vault
     encrypts each share with one. Without any, the shares are kept in the site's secrets."""
@@ -136,6 +165,7 @@ class VaultPhase(AnsiblePhase):
         yield from _host_problems(site, settings)
         yield from _share_problems(settings)
         yield from _address_problems(site, settings)
+        yield from _transit_problems(site, settings)
         for name, path in settings.policies.items():
             if not site.resolve(path).is_file():
                 yield f"vault.policies.{name} {path} is no file that can be read"
@@ -203,33 +233,41 @@ class VaultPhase(AnsiblePhase):
 
     def query(self, context: Context, host: str) -> Query:
         """The role's state, the marker of an attempt, and what is encrypted to the machine."""
-        files = {SNAPSHOT_CREDENTIAL}
-        if context.site.settings(VaultSettings).unseal == "systemd-creds":
-            files.add(UNSEAL_CREDENTIAL)
+        unseal = context.site.settings(VaultSettings).unseal
+        files = {SNAPSHOT_CREDENTIAL, *CREDENTIALS[unseal]}
         return super().query(context, host) | Query(
-            files=frozenset(files), texts=frozenset({MARKER})
+            files=frozenset(files), texts=frozenset({MARKER, CONFIGURATION})
         )
 
     def service(self, context: Context) -> ServiceQuery:
         """Every member, and what Vault should hold."""
         return ServiceQuery(
             "vault",
-            {"members": member_urls(context.site), "configuration": configuration(context.site)},
+            {
+                "members": member_urls(context.site),
+                "configuration": configuration(context.site),
+                "transit": _transit_of(context.site),
+            },
         )
 
     def decide(self, context: Context, facts: Facts) -> Decision:
         """Run where a machine or Vault itself differs; say so where only a person can help."""
-        reasons = self.state_reasons(context, facts)
-        restarting = set(reasons)
         told = facts.services[self.name]
+        found = list(_seal_findings(context.site, facts, told))
+        if found:
+            return Blocked(found)
+        reasons = self.state_reasons(context, facts)
+        for host, reason in self._token_reasons(context, facts).items():
+            reasons[host] = [*reasons.get(host, []), reason]
+        restarting = set(reasons)
         members: Mapping[str, Mapping[str, Any]] = told["members"]
         active = [name for name, member in members.items() if member["active"]]
         waiting = _waiting_for_people(context.site, facts, told)
         for host in self.hosts(context):
             if host in facts.reachable and not waiting:
-                found = list(self._service_reasons(context, facts, host))
-                if found:
-                    reasons[host] = [*reasons.get(host, []), *found]
+                differing = list(self._service_reasons(context, facts, host))
+                if differing:
+                    reasons[host] = [*reasons.get(host, []), *differing]
         lead = active[0] if active else self.hosts(context)[0]
         settings = list(self._setting_reasons(context, told)) if lead in facts.reachable else []
         if settings:
@@ -243,6 +281,22 @@ class VaultPhase(AnsiblePhase):
         ordered = sorted(reasons, key=lambda host: (host in active, host))
         one_by_one = [(host,) for host in ordered] if restarting else ()
         return Run(reasons, waves=one_by_one, variables=lead_of)
+
+    def _token_reasons(self, context: Context, facts: Facts) -> dict[str, str]:
+        """Machines that do not have the site's token for the Vault that keeps the key."""
+        if context.site.settings(VaultSettings).unseal != "transit":
+            return {}
+        wanted = kept_file(facts.services[self.name]["transit"]["digest"])
+        reasons = {}
+        for host in self.hosts(context):
+            if host in facts.reachable:
+                files = facts.machines[host].observed["files"]
+                proven, credential = files[TRANSIT_DIGEST], files[TRANSIT_CREDENTIAL]
+                if proven is None or credential is None:
+                    reasons[host] = f"credential {TRANSIT_CREDENTIAL} is missing, wanted present"
+                elif proven["sha256"] != wanted:
+                    reasons[host] = f"credential {TRANSIT_CREDENTIAL} is another, wanted the site's"
+        return reasons
 
     def _service_reasons(self, context: Context, facts: Facts, host: str) -> Iterator[str]:
         settings = context.site.settings(VaultSettings)
@@ -293,6 +347,7 @@ class VaultPhase(AnsiblePhase):
             ],
             "vault_disable_mlock": settings.disable_mlock,
             "vault_unseal": settings.unseal,
+            "vault_transit": _transit_of(site),
             "vault_shares": settings.shares,
             "vault_threshold": settings.threshold,
             "vault_pgp_keys": [str(site.resolve(path)) for path in settings.pgp_keys],
@@ -410,6 +465,8 @@ def _waiting_for_people(site: Site, facts: Facts, told: Mapping[str, Any]) -> st
             f"Vault refuses this project's own user ({told['error']});"
             f" set its password in Vault to that of the secret {password_of(OWN_USER)}"
         )
+    if settings.unseal == "transit":
+        return ""
     sealed = [name for name in initialised if members[name]["sealed"]]
     unsealing = told["keys"] == "usable" and (settings.unseal != "manual" or told["root_token"])
     empty = [name for name in answering if name not in initialised]
@@ -418,6 +475,65 @@ def _waiting_for_people(site: Site, facts: Facts, told: Mapping[str, Any]) -> st
     if sealed and not unsealing and told["keys"] != "attempt":
         return f"Vault is sealed on {', '.join(sealed)}; unseal it: provision vault unseal"
     return ""
+
+
+def _transit_of(site: Site) -> dict[str, Any]:
+    transit = site.settings(VaultSettings).transit
+    return {} if transit is None else transit_arguments(site, transit)
+
+
+def _seal_findings(site: Site, facts: Facts, told: Mapping[str, Any]) -> Iterator[str]:
+    """Why a Vault that holds something would not be unsealed as the site says."""
+    unseal = site.settings(VaultSettings).unseal
+    if told["transit"].get("error"):
+        yield f"the token that vault.transit.token names cannot be read: {told['transit']['error']}"
+    has = _seal_of(told)
+    wanted = "transit" if unseal == "transit" else "shamir"
+    if has and has != wanted:
+        yield (
+            f"of the Vault that is there {_SEALS[has]}, and vault.unseal {unseal} wants that"
+            f" {_SEALS[wanted]}: that is settled when Vault is initialised, and changing it a"
+            " migration of its seal, which people do by hand; write vault.unseal as it was"
+        )
+    elif has == "transit":
+        wanted_key = _transit_of(site)
+        for host in (name for name in vault_hosts(site) if name in facts.reachable):
+            text = facts.machines[host].observed["texts"][CONFIGURATION] or ""
+            for difference in key_differences(text, wanted_key):
+                yield (
+                    f"Vault on {host} can only be unsealed with the key that it was initialised"
+                    f" with, and of vault.transit {difference}; write it as it was"
+                )
+
+
+def _seal_of(told: Mapping[str, Any]) -> str:
+    """How the Vault that is there keeps its key, or nothing where there is none."""
+    if told["keys"] in ("recovery", "encrypted-recovery"):
+        return "transit"
+    if told["keys"] in ("usable", "encrypted"):
+        return "shamir"
+    if told["keys"] == "attempt":
+        return ""
+    members = told["members"].values()
+    return next((item["seal"] for item in members if item["initialized"]), "")
+
+
+_SEALS = {
+    "transit": "another Vault keeps the key (transit)",
+    "shamir": "the key is split into shares (manual, systemd-creds)",
+}
+
+
+def _transit_problems(site: Site, settings: VaultSettings) -> Iterator[str]:
+    if settings.transit is not None:
+        yield from transit_problems(site, settings.transit, member_urls(site).values())
+    if settings.unseal == "transit" and settings.transit is None:
+        yield "vault.unseal transit needs vault.transit, which says where the key is"
+    if settings.unseal != "transit" and settings.transit is not None:
+        yield (
+            f"vault.transit says where the key is, and vault.unseal is {settings.unseal};"
+            " write unseal: transit, or leave it out"
+        )
 
 
 def _host_problems(site: Site, settings: VaultSettings) -> Iterator[str]:

@@ -53,8 +53,14 @@ class VaultApi(Protocol):
     def member(self) -> Member:
         """How it stands; never raises for Vault's own fault."""
 
-    def initialise(self, shares: int, threshold: int, pgp_keys: Sequence[str]) -> Mapping[str, Any]:
-        """Initialise it: ``shares`` and ``root_token``."""
+    def initialise(
+        self, shares: int, threshold: int, pgp_keys: Sequence[str], *, recovery: bool = False
+    ) -> Mapping[str, Any]:
+        """Initialise it: ``shares`` and ``root_token``.
+
+        The shares are of its unsealing key or, with ``recovery``, of the
+        recovery key that a Vault has whose key another one keeps.
+        """
 
     def join(self, leader: str, authority: str) -> None:
         """Become a member of the Vault at ``leader``; ``authority`` is a certificate in PEM."""

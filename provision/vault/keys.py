@@ -37,6 +37,8 @@ class Keys:
     """How many shares unseal Vault."""
     encrypted: bool = False
     """Only the administrators whose PGP keys were given can read the shares."""
+    recovery: bool = False
+    """The shares unseal nothing, since another Vault keeps the key: they prove who may recover."""
     root_token: str = ""
     """Kept until everything is set up; then revoked, and forgotten here."""
     asked: str = ""
@@ -50,13 +52,18 @@ class Keys:
     @property
     def usable(self) -> bool:
         """Whether Vault can be unsealed with what is here."""
-        return self.told and not self.encrypted
+        return self.told and not self.encrypted and not self.recovery
 
     @property
     def kind(self) -> str:
-        """``attempt``, ``usable`` or ``encrypted``."""
+        """``attempt``, ``usable`` or ``encrypted``.
+
+        Of a Vault whose key another one keeps, ``recovery`` or ``encrypted-recovery``.
+        """
         if not self.told:
             return "attempt"
+        if self.recovery:
+            return "encrypted-recovery" if self.encrypted else "recovery"
         return "encrypted" if self.encrypted else "usable"
 
     def without_root_token(self) -> Keys:

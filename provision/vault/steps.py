@@ -27,6 +27,8 @@ class Sharing:
     threshold: int
     pgp_keys: Sequence[str] = ()
     """In base64, one a share; without any, the shares are told as they are."""
+    recovery: bool = False
+    """Another Vault keeps the unsealing key, and the shares are those of a recovery key."""
 
 
 def answering(api: VaultApi) -> Member:
@@ -103,12 +105,15 @@ def initialise(api: VaultApi, sink: KeySink, sharing: Sharing, machine: str) -> 
             fix="bring the site's secrets here: provision secrets import FILE",
         )
     sink.note_asked(machine)
-    told = api.initialise(sharing.shares, sharing.threshold, sharing.pgp_keys)
+    told = api.initialise(
+        sharing.shares, sharing.threshold, sharing.pgp_keys, recovery=sharing.recovery
+    )
     keys = Keys(
         kept.attempt,
         tuple(told["shares"]),
         sharing.threshold,
         encrypted=bool(sharing.pgp_keys),
+        recovery=sharing.recovery,
         root_token=str(told["root_token"]),
     )
     sink.keep(keys)
@@ -124,6 +129,8 @@ def unseal(
     gates: Callable[..., Gates] = Gates,
 ) -> bool:
     """Unseal one member, which joins the others first where it is new; whether it was sealed.
+
+    Without shares it unseals itself, with the key that another Vault keeps.
 
     Parameters
     ----------
@@ -142,7 +149,9 @@ def unseal(
     return True
 
 
-def wait_until_serving(api: VaultApi, *, gates: Callable[..., Gates] = Gates) -> None:
+def wait_until_serving(
+    api: VaultApi, *, gates: Callable[..., Gates] = Gates, seconds: float = UNSEAL_SECONDS
+) -> None:
     """Return once a member is unsealed.
 
     Raises
@@ -155,7 +164,7 @@ def wait_until_serving(api: VaultApi, *, gates: Callable[..., Gates] = Gates) ->
         member = api.member()
         return member.serves, member.error or _state(member)
 
-    _wait("Vault unsealed", serving, gates)
+    _wait("Vault unsealed", serving, gates, seconds)
 
 
 def restore(
@@ -186,7 +195,13 @@ def restore(
     _wait("snapshot put back", restored, gates)
 
 
-def replace_by(api: VaultApi, snapshot: bytes, *, gates: Callable[..., Gates] = Gates) -> None:
+def replace_by(
+    api: VaultApi,
+    snapshot: bytes,
+    log_in: Callable[[], object],
+    *,
+    gates: Callable[..., Gates] = Gates,
+) -> None:
     """Replace a passing Vault by the snapshot of another, through its active member.
 
     A snapshot also says who its members were. So all of them must be members
@@ -198,16 +213,26 @@ def replace_by(api: VaultApi, snapshot: bytes, *, gates: Callable[..., Gates] = 
 
     def replaced() -> tuple[bool, str]:
         member = api.member()
-        return bool(member.error) or member.sealed, _state(member)
+        # Vault cannot read what it now holds, and seals itself.
+        if member.error or member.sealed:
+            return True, _state(member)
+        # Where another Vault keeps the key it can, and this project's own user is there.
+        try:
+            log_in()
+        except OperatorError as error:
+            return False, error.found or error.what
+        return True, _state(member)
 
-    # Vault cannot read what it now holds, and seals itself.
     _wait("snapshot put back", replaced, gates)
 
 
 def _wait(
-    condition: str, look: Callable[[], tuple[bool, str]], gates: Callable[..., Gates]
+    condition: str,
+    look: Callable[[], tuple[bool, str]],
+    gates: Callable[..., Gates],
+    seconds: float = UNSEAL_SECONDS,
 ) -> None:
-    gate = GateSpec(condition, UNSEAL_SECONDS)
+    gate = GateSpec(condition, seconds)
     gates({condition: lambda _: look()}).wait(gate, lambda _: None, lambda: False)
 
 

@@ -49,6 +49,12 @@ class VaultStatus:
         return all(item.serves for item in members) and any(item.active for item in members)
 
     @property
+    def kept_elsewhere(self) -> bool:
+        """Whether another Vault keeps the key, so that shares unseal nothing."""
+        members = self.members.values()
+        return any(item.initialized and item.seal == "transit" for item in members)
+
+    @property
     def sealed(self) -> tuple[str, ...]:
         """Members that wait for shares."""
         return tuple(
@@ -71,7 +77,10 @@ def render(status: VaultStatus) -> Iterator[str]:
     for name, member in status.members.items():
         yield f"  {'ok ' if member.serves else 'BAD'}  {name}  {_words(member)}"
     yield f"keys     {_KEYS[status.keys]}"
-    if status.sealed:
+    if status.sealed and status.kept_elsewhere:
+        yield f"sealed on {', '.join(status.sealed)}, though another Vault keeps the key;"
+        yield "  why: journalctl -u vault; restart them: provision up"
+    elif status.sealed:
         yield f"sealed on {', '.join(status.sealed)}; unseal: provision vault unseal"
     elif not status.serves:
         yield "next: provision plan"
@@ -96,6 +105,12 @@ def unseal_members(app: Application, ask: Ask) -> list[str]:
     waiting = [*status.sealed, *empty]
     if not waiting:
         return []
+    if status.kept_elsewhere:
+        raise UsageError(
+            "Vault unseals itself with the key that another Vault keeps, and takes no shares",
+            found=f"sealed or empty: {', '.join(waiting)}",
+            fix="provision up",
+        )
     kept = app.vault.sink.read()
     needed = max(status.members[name].threshold for name in initialised)
     shares = list(kept.shares) if kept and kept.usable else _asked(ask, needed)
@@ -183,7 +198,7 @@ def _restore_into_empty(app: Application, status: VaultStatus, content: bytes) -
     lead, *others = members.values()
     first = next(iter(members))
     try:
-        initialise(lead, sink, Sharing(1, 1), first)
+        initialise(lead, sink, Sharing(1, 1, recovery=_is_kept_elsewhere(app)), first)
     except VaultRefusalError as refusal:
         if STATE_LEFT not in refusal.found:
             raise
@@ -196,12 +211,13 @@ def _restore_into_empty(app: Application, status: VaultStatus, content: bytes) -
     passing = sink.read()
     if passing is None:
         raise SecretsError("the keys of the passing Vault were not kept", where=RESTORING)
-    unseal(lead, passing.shares)
+    shares = passing.shares if passing.usable else ()
+    unseal(lead, shares)
     authority = app.secrets.read("site-ca.crt").decode()
     for other in others:
-        unseal(other, passing.shares, leader=lead.url, authority=authority)
+        unseal(other, shares, leader=lead.url, authority=authority)
     lead.use(passing.root_token)
-    replace_by(lead, content)
+    replace_by(lead, content, lambda: app.vault.log_in(lead))
     sink.keep(Keys(new_attempt()))
     return (
         f"an empty Vault; next, on each of {', '.join(members)}: systemctl restart vault;"
@@ -234,6 +250,10 @@ _KEYS = {
     "attempt": "an attempt to initialise was begun: provision up",
     "usable": "kept in the site's secrets; back them up: provision secrets export FILE",
     "encrypted": "with the administrators, by their PGP keys: provision vault shares",
+    "recovery": "with another Vault; the recovery key is in the site's secrets; back them up:"
+    " provision secrets export FILE",
+    "encrypted-recovery": "with another Vault; the recovery key is with the administrators, by"
+    " their PGP keys: provision vault shares",
 }
 
 
@@ -246,6 +266,10 @@ def _require(app: Application) -> None:
         )
 
 
+def _is_kept_elsewhere(app: Application) -> bool:
+    return app.site.settings(VaultSettings).unseal == "transit"
+
+
 def _active(app: Application, status: VaultStatus) -> str:
     for name, member in status.members.items():
         if member.active:
@@ -253,7 +277,9 @@ def _active(app: Application, status: VaultStatus) -> str:
     raise VaultRefusalError(
         "no member of Vault is active",
         found="; ".join(f"{name} {_words(member)}" for name, member in status.members.items()),
-        fix="provision vault unseal" if status.sealed else "provision vault status",
+        fix="provision vault unseal"
+        if status.sealed and not status.kept_elsewhere
+        else "provision vault status",
     )
 
 

@@ -54,8 +54,9 @@ class FakeStore:
 class FakeVault:
     """One member; every call may die before it takes effect, and after."""
 
-    def __init__(self, deaths: Deaths | None = None) -> None:
+    def __init__(self, deaths: Deaths | None = None, seal: str = "shamir") -> None:
         self.deaths = deaths or Deaths()
+        self.seal_type = seal
         self.generation = 0
         self.error = ""
         self.refusing = False
@@ -85,12 +86,16 @@ class FakeVault:
             version="1.21.0",
             progress=len(self.given),
             threshold=self.threshold,
-            seal="shamir",
+            seal=self.seal_type,
         )
 
-    def initialise(self, shares: int, threshold: int, pgp_keys: Sequence[str]) -> Mapping[str, Any]:
+    def initialise(
+        self, shares: int, threshold: int, pgp_keys: Sequence[str], *, recovery: bool = False
+    ) -> Mapping[str, Any]:
         self.deaths.pass_by()
         assert not self.shares
+        if recovery != (self.seal_type == "transit"):
+            raise VaultRefusalError("Vault refuses", found="parameters not applicable")
         if self.bootstrapped:
             raise VaultRefusalError("Vault refuses", found=f"error bootstrapping: {STATE_LEFT}")
         self.bootstrapped = True
@@ -101,6 +106,8 @@ class FakeVault:
         self.shares = tuple(f"share-{self.generation}-{number}" for number in range(shares))
         self.threshold = threshold
         self.tokens = {ROOT}
+        # Vault unseals itself before it answers, where another one keeps its key.
+        self.sealed = not recovery
         self.deaths.pass_by()
         return {"shares": list(self.shares), "root_token": ROOT}
 
@@ -109,6 +116,7 @@ class FakeVault:
 
     def unseal(self, share: str) -> Member:
         self.deaths.pass_by()
+        assert self.seal_type == "shamir", "no share unseals it"
         if share not in self.shares:
             raise VaultRefusalError("Vault refuses", found="not a share of this Vault")
         self.given.add(share)

@@ -36,6 +36,13 @@ tiAkpwYNPkQmCsemw7AlH+Q2cjNX9QaWNYAAEr3rtbIA/A1AxZeACtiNBTGJJsXy
 """A public key of nobody."""
 
 
+TRANSIT: dict[str, Any] = {
+    "address": "https://192.0.2.50:8200",
+    "key": "site",
+    "token": {"file": "token"},
+}
+
+
 def problems(folder: Path, **settings: Any) -> str:
     path = folder / "site.yaml"
     path.write_text(yaml.safe_dump(overlay(SITE, {"vault": settings})))
@@ -70,6 +77,33 @@ def problems(folder: Path, **settings: Any) -> str:
         ({"pgp_keys": ["absent.asc"], "unseal": "manual"}, "absent.asc cannot be read"),
         ({"pgp_keys": ["site.yaml"], "unseal": "manual"}, "site.yaml is no public PGP key"),
         ({"pgp_keys": ["site.yaml"]}, "pgp_keys let no machine read the shares"),
+        ({"unseal": "transit"}, "vault.unseal transit needs vault.transit"),
+        ({"transit": TRANSIT}, "vault.unseal is systemd-creds; write unseal: transit, or"),
+        (
+            {"unseal": "transit", "transit": {**TRANSIT, "address": "http://192.0.2.50:8200"}},
+            "vault.transit.address http://192.0.2.50:8200 is not encrypted",
+        ),
+        (
+            {"unseal": "transit", "transit": {**TRANSIT, "address": "https://192.0.2.2:8200"}},
+            "is the site's own Vault, which could never unseal itself",
+        ),
+        (
+            {"unseal": "transit", "transit": {**TRANSIT, "address": "192.0.2.50"}},
+            "vault.transit.address",
+        ),
+        (
+            {"unseal": "transit", "transit": {**TRANSIT, "ca": "site.yaml"}},
+            "vault.transit.ca site.yaml holds no certificate in PEM form",
+        ),
+        (
+            {"unseal": "transit", "transit": {**TRANSIT, "ca": "absent.pem"}},
+            "vault.transit.ca absent.pem cannot be read: No such file or directory",
+        ),
+        (
+            {"unseal": "transit", "transit": {**TRANSIT, "token": {"prompt": True}}},
+            "vault.transit.token cannot be asked for",
+        ),
+        ({"unseal": "transit", "transit": {"key": "k"}}, "vault.transit"),
     ],
 )
 def test_what_cannot_work_is_told(tmp_path: Path, settings: dict[str, Any], said: str) -> None:

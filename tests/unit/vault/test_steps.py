@@ -40,10 +40,11 @@ WANTED: dict[str, dict[str, Any]] = {
 class Site:
     """One machine with Vault, whose marker and store outlive a run that dies."""
 
-    def __init__(self) -> None:
+    def __init__(self, seal: str = "shamir") -> None:
         self.deaths = Deaths()
         self.store = FakeStore(self.deaths)
-        self.vault = FakeVault(self.deaths)
+        self.vault = FakeVault(self.deaths, seal)
+        self.sharing = replace(SHARING, recovery=seal == "transit")
         self.marker = ""
         self.aside: list[tuple[str, ...]] = []
 
@@ -65,25 +66,25 @@ class Site:
         elif not keys.told:
             self.marker = keys.attempt
             self.deaths.pass_by()
-        initialise(self.vault, sink, SHARING, MACHINE)
+        initialise(self.vault, sink, self.sharing, MACHINE)
         told = sink.read()
         assert told is not None
         assert told.told
         self.marker = ""
         self.deaths.pass_by()
-        unseal(self.vault, told.shares)
+        unseal(self.vault, told.shares if told.usable else ())
         configure(self.vault, sink, WANTED, PASSWORDS, OWN_USER)
 
 
-def moments() -> int:
-    site = Site()
+def moments(seal: str = "shamir") -> list[tuple[str, int]]:
+    site = Site(seal)
     site.up("a1")
-    return site.deaths.passed
+    return [(seal, moment) for moment in range(1, site.deaths.passed + 1)]
 
 
-@pytest.mark.parametrize("moment", range(1, moments() + 1))
-def test_a_run_that_dies_anywhere_loses_no_keys(moment: int) -> None:
-    site = Site()
+@pytest.mark.parametrize(("seal", "moment"), [*moments(), *moments("transit")])
+def test_a_run_that_dies_anywhere_loses_no_keys(seal: str, moment: int) -> None:
+    site = Site(seal)
     with pytest.raises(Killed):
         site.up("a1", moment)
     before = site.vault.generation
@@ -100,10 +101,10 @@ def test_a_run_that_dies_anywhere_loses_no_keys(moment: int) -> None:
         assert site.vault.generation == before, "a Vault that holds something is never made anew"
 
 
-@pytest.mark.parametrize("moment", range(1, moments() + 1))
-def test_a_run_that_dies_while_it_begins_anew_loses_no_keys(moment: int) -> None:
+@pytest.mark.parametrize(("seal", "moment"), [*moments(), *moments("transit")])
+def test_a_run_that_dies_while_it_begins_anew_loses_no_keys(seal: str, moment: int) -> None:
     """Vault refuses first, and the run after that is killed."""
-    site = Site()
+    site = Site(seal)
     site.vault.refusing = True
     with pytest.raises(VaultRefusalError):
         site.up("a1")
@@ -151,6 +152,8 @@ EMPTY = Member(seal="shamir")
         ("n2", EMPTY, False),
         ("n1", EMPTY, True),
         ("n1", SEALED, True),
+        # It unseals itself, which says nothing about who has the keys.
+        ("n1", Member(initialized=True, sealed=False, seal="transit"), True),
     ],
 )
 def test_only_who_was_asked_begins_anew(asked: str, member: Member, begins_anew: bool) -> None:
@@ -223,6 +226,23 @@ def test_a_vault_whose_keys_are_elsewhere_is_left_alone() -> None:
     site.up("a1")
     with pytest.raises(VaultRefusalError, match="keys are not in the site's secrets"):
         initialise(site.vault, KeySink(FakeStore()), SHARING, MACHINE)
+
+
+def test_what_another_vault_unseals_has_a_recovery_key() -> None:
+    site = Site("transit")
+    site.up("a1")
+    kept = KeySink(site.store).read()
+    assert kept is not None
+    assert (kept.kind, kept.usable, len(kept.shares)) == ("recovery", False, 5)
+    assert replace(kept, encrypted=True).kind == "encrypted-recovery"
+
+
+def test_a_vault_is_not_asked_for_keys_of_the_other_kind() -> None:
+    site = Site("transit")
+    sink = KeySink(site.store)
+    sink.begin("a1")
+    with pytest.raises(VaultRefusalError):
+        initialise(site.vault, sink, SHARING, MACHINE)
 
 
 def test_kept_keys_do_not_give_way_to_another_attempt() -> None:

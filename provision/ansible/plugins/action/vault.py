@@ -8,7 +8,7 @@ decrypt. None is an argument of a process, a variable or a line of a log.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,15 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from provision.adapters.vault import Vault, vault_at
-from provision.errors import OperatorError, VaultRefusalError
+from provision.errors import DeadlineError, OperatorError, VaultRefusalError
 from provision.secrets import SecretStore
 from provision.vault.configuration import with_texts
-from provision.vault.keys import KeySink, new_attempt
+from provision.vault.keys import Keys, KeySink, new_attempt
 from provision.vault.names import (
     OWN_USER,
     SNAPSHOT_CREDENTIAL,
     SNAPSHOT_USER,
+    TRANSIT_CREDENTIAL,
     UNSEAL_CREDENTIAL,
     password_of,
     secret_id_of,
@@ -41,6 +42,12 @@ from provision.vault.steps import (
     wait_until_serving,
     withdraw,
 )
+from provision.vault.transit import digest, token_of
+
+TRANSIT_NAME = "transit-token"
+"""The credential's name, by which Vault's configuration finds it."""
+OWN_UNSEAL_SECONDS = 15
+"""Vault looks every five seconds whether it can unseal itself."""
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published without types
@@ -62,6 +69,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         self.store = SecretStore(Path(path))
         self.sink = KeySink(self.store)
         steps: dict[str, Callable[[], bool]] = {
+            "seal": self._seal,
             "begin": self._begin,
             "ready": self._ready,
             "initialise": self._initialise,
@@ -81,14 +89,27 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
     @property
     def api(self) -> Vault:
         """The member on the task's machine."""
-        return vault_at(
-            self.given["members"][self.machine], self.store.path
-        )
+        return vault_at(self.given["members"][self.machine], self.store.path)
 
     @property
     def machine(self) -> str:
         """The task's machine."""
         return str(self.variables["inventory_hostname"])
+
+    def _seal(self) -> bool:
+        where = dict(self.given["transit"])
+        token = token_of(where, self.store)
+        told = digest(where, token)
+        del where["token"]
+        return self._on_machine(
+            work="seal",
+            name=TRANSIT_NAME,
+            path=TRANSIT_CREDENTIAL,
+            content=token,
+            key=where,
+            digest=told,
+            prove=not self.api.member().answers,
+        )
 
     def _begin(self) -> bool:
         members = self.given["members"].values()
@@ -114,22 +135,43 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         if keys is not None and keys.told:
             return False
         pgp_keys = [public_key(Path(path)) for path in self.given["pgp_keys"]]
-        sharing = Sharing(self.given["shares"], self.given["threshold"], pgp_keys)
+        sharing = Sharing(
+            self.given["shares"],
+            self.given["threshold"],
+            pgp_keys,
+            recovery=self.given["unseal"] == "transit",
+        )
         return initialise(self.api, self.sink, sharing, self.machine)
 
     def _unseal(self) -> bool:
         keys = self.sink.read()
+        if keys is not None and keys.recovery:
+            return self._start_unsealed(keys)
         if keys is None or not keys.usable:
             return False
         by_hand = self.given["unseal"] == "manual" and not keys.root_token
         if by_hand and self.api.member().initialized:
             return False
+        return self._join_and_unseal(keys, keys.shares)
+
+    def _start_unsealed(self, keys: Keys) -> bool:
+        """Vault unseals itself when it starts or joins, and at no other time."""
+        member = self.api.member()
+        if member.initialized and member.sealed:
+            # It may be on its way; one that was sealed on purpose, or refused, is not.
+            try:
+                wait_until_serving(self.api, seconds=OWN_UNSEAL_SECONDS)
+            except DeadlineError:
+                self._on_machine(work="restart")
+        return self._join_and_unseal(keys, ())
+
+    def _join_and_unseal(self, keys: Keys, shares: Sequence[str]) -> bool:
         lead = self.given["members"][self.given["lead"]]
         authority = self.store.read("site-ca.crt").decode()
         if lead == self.api.url:
-            return unseal(self.api, keys.shares)
+            return unseal(self.api, shares)
         wait_until_serving(vault_at(lead, self.store.path))
-        join = partial(unseal, self.api, keys.shares, leader=lead, authority=authority)
+        join = partial(unseal, self.api, shares, leader=lead, authority=authority)
         try:
             return join()
         except VaultRefusalError as refusal:
@@ -180,7 +222,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
     def _credential(self, name: str, path: str, content: str) -> bool:
         return self._on_machine(work="encrypt", name=name, path=path, content=content)
 
-    def _on_machine(self, **work: str) -> bool:
+    def _on_machine(self, **work: Any) -> bool:
         if "content" in work and not self._is_pipelining_enabled("new"):
             raise AnsibleActionFail(
                 "a secret would be written into a temporary file on the machine, since pipelining"

@@ -6,7 +6,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.vault.machine import WorkError, empty, encrypt, mark, renew, unmark
+from ansible.module_utils.vault.machine import (
+    WorkError,
+    empty,
+    encrypt,
+    mark,
+    renew,
+    restart,
+    seal,
+    unmark,
+)
+from ansible.module_utils.vault.transit import Key
 
 DOCUMENTATION = r"""
 module: vault
@@ -19,6 +29,8 @@ author:
 options:
   step:
     description:
+      - V(seal) proves that another Vault lets this machine use the key that it keeps, and encrypts
+        the token for it to the machine.
       - V(begin) proves that keys can be kept. V(ready) marks a Vault that was never used, or
         begins anew with one that was asked for its keys in vain.
       - V(initialise) initialises it and keeps its keys. V(unseal) unseals it.
@@ -26,7 +38,7 @@ options:
         what is wanted. V(finish) takes the marker away.
       - V(withdraw) takes the auth methods of a configuration out of Vault.
     type: str
-    choices: [begin, ready, initialise, unseal, encrypt, configure, finish, withdraw]
+    choices: [seal, begin, ready, initialise, unseal, encrypt, configure, finish, withdraw]
     required: true
   members:
     description: Address of every member by machine.
@@ -37,6 +49,10 @@ options:
   unseal:
     description: V(manual) where people unseal; only a Vault that is not set up is unsealed then.
     type: str
+  transit:
+    description: Where another Vault keeps the key, as C(address), C(namespace), C(mount), C(key),
+      C(authority), and the name of its C(token).
+    type: dict
   shares:
     description: Into how many shares the unsealing key is split.
     type: int
@@ -53,7 +69,7 @@ options:
   work:
     description: What is to be done here. The action plugin fills it in.
     type: str
-    choices: [mark, unmark, empty, renew, encrypt]
+    choices: [mark, unmark, empty, renew, restart, encrypt, seal]
   attempt:
     description: The attempt to initialise that the machine takes part in.
     type: str
@@ -66,6 +82,15 @@ options:
   content:
     description: Content of the credential.
     type: str
+  key:
+    description: The key that another Vault keeps, without the token.
+    type: dict
+  digest:
+    description: What tells the proven key and token from others.
+    type: str
+  prove:
+    description: Whether the key is tried though it was proven before.
+    type: bool
 attributes:
   check_mode:
     support: full
@@ -91,15 +116,23 @@ def main() -> None:
             "members": {"type": "dict"},
             "lead": {"type": "str"},
             "unseal": {"type": "str"},
+            "transit": {"type": "dict"},
             "shares": {"type": "int"},
             "threshold": {"type": "int"},
             "pgp_keys": {"type": "list", "elements": "str", "no_log": False},
             "configuration": {"type": "dict"},
-            "work": {"type": "str", "choices": ["mark", "unmark", "empty", "renew", "encrypt"]},
+            "work": {
+                "type": "str",
+                "choices": ["mark", "unmark", "empty", "renew", "restart", "encrypt", "seal"],
+            },
             "attempt": {"type": "str"},
             "name": {"type": "str"},
             "path": {"type": "path"},
             "content": {"type": "str", "no_log": True},
+            # Its name, never itself: without a word Ansible would hide it wherever it is said.
+            "key": {"type": "dict", "no_log": False},
+            "digest": {"type": "str"},
+            "prove": {"type": "bool"},
         },
         supports_check_mode=True,
     )
@@ -112,6 +145,15 @@ def main() -> None:
             "unmark": unmark,
             "empty": lambda: empty(given["attempt"]),
             "renew": lambda: renew(given["attempt"]),
+            "restart": restart,
+            "seal": lambda: seal(
+                Key(**given["key"]),
+                given["content"],
+                given["digest"],
+                given["name"],
+                Path(given["path"]),
+                prove=given["prove"],
+            ),
             "encrypt": lambda: encrypt(
                 given["name"], Path(given["path"]), given["content"].encode()
             ),

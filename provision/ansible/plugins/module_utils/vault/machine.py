@@ -6,6 +6,11 @@ import os
 import subprocess
 from pathlib import Path
 
+from .transit import Key, TransitError
+from .transit import prove as try_key
+
+TRANSIT_DIGEST = Path("/etc/provision/vault/transit.sha256")
+"""Which key and token were proven."""
 MARKER = Path("/var/lib/provision/vault-attempt")
 """Says that this machine's Vault was never used, and in which attempt it takes part."""
 STATE = Path("/var/lib/private/vault")
@@ -96,6 +101,47 @@ def encrypt(name: str, path: Path, content: bytes) -> bool:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, made.stdout, 0o600)
+    return True
+
+
+def seal(
+    key: Key,
+    token: str,
+    digest: str,
+    name: str,
+    path: Path,
+    *,
+    prove: bool,
+    proven: Path = TRANSIT_DIGEST,
+) -> bool:
+    """Keep the token for the key that another Vault keeps, once it is proven; whether it changed.
+
+    A Vault that runs reads it anew.
+
+    Raises
+    ------
+    WorkError
+        The key cannot be used with it.
+    """
+    known = path.exists() and _marked(proven) == digest
+    if known and not prove:
+        return False
+    try:
+        try_key(key, token)
+    except TransitError as error:
+        raise WorkError(str(error)) from None
+    if known:
+        return False
+    encrypt(name, path, token.encode())
+    if subprocess.run(["systemctl", "is-active", "--quiet", UNIT], check=False).returncode == 0:
+        restart()
+    _write(proven, digest.encode() + b"\n", 0o600)
+    return True
+
+
+def restart() -> bool:
+    """Restart Vault."""
+    _run(["systemctl", "restart", UNIT])
     return True
 
 
