@@ -379,7 +379,10 @@ class VaultReader:
         return api
 
     def conditions(self) -> Mapping[str, Condition]:
-        """What can be waited for: ``Vault answers`` and ``Vault serves`` (``members``)."""
+        """What can be waited for: ``Vault answers`` and ``Vault serves`` (``members``).
+
+        It is not waited for where all members lost their data.
+        """
         return {
             "Vault answers": partial(judged, self._silent),
             "Vault serves": partial(judged, self._not_serving),
@@ -394,6 +397,8 @@ class VaultReader:
     def _not_serving(self, arguments: Mapping[str, Any]) -> Iterator[str]:
         apis = {name: self.member(url) for name, url in arguments["members"].items()}
         members = _members(apis)
+        if self._is_lost(members):
+            return
         for name, member in members.items():
             if not member.serves:
                 yield f"{name} {member.error or 'is sealed'}"
@@ -403,6 +408,12 @@ class VaultReader:
             return
         voters = self.log_in(apis[active[0]]).voters()
         yield from (f"{name} has no vote yet" for name in apis if not voters.get(name))
+
+    def _is_lost(self, members: Mapping[str, Member]) -> bool:
+        """Whether all members lost what they held: people bring it back, no waiting does."""
+        keys = self.sink.read()
+        empty = all(member.answers and not member.initialized for member in members.values())
+        return empty and keys is not None and keys.told
 
 
 def vault_at(url: str, secrets: Path) -> Vault:

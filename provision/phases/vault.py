@@ -268,7 +268,9 @@ class VaultPhase(AnsiblePhase):
                 differing = list(self._service_reasons(context, facts, host))
                 if differing:
                     reasons[host] = [*reasons.get(host, []), *differing]
-        lead = active[0] if active else self.hosts(context)[0]
+        known = [name for name, member in members.items() if member["initialized"]]
+        # Who lost its data joins one that did not.
+        lead = next(iter((*active, *known)), self.hosts(context)[0])
         settings = list(self._setting_reasons(context, told)) if lead in facts.reachable else []
         if settings:
             reasons[lead] = [*reasons.get(lead, []), *settings]

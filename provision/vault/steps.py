@@ -77,12 +77,13 @@ def begin_anew(kept: Keys, machine: str, member: Member) -> bool:
     )
 
 
-def joined_in_vain(member: Member, refusal: VaultRefusalError) -> bool:
+def joined_in_vain(refusal: VaultRefusalError) -> bool:
     """Whether a member was stopped on its way to the others, with raft set up and no data.
 
-    It holds nothing that could ever be read, and Vault refuses to let it go on.
+    Vault says so only of a member whose storage has no barrier, which is what
+    makes anything in it readable; one that has is never let join.
     """
-    return not member.initialized and STATE_LEFT in refusal.found
+    return STATE_LEFT in refusal.found
 
 
 def initialise(api: VaultApi, sink: KeySink, sharing: Sharing, machine: str) -> bool:

@@ -9,24 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hvac
 import pytest
-import requests
 import yaml
 
+from tests.lab.vault import WIPE, admin, leader, read, sealed, secret, write
 from tests.lab.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.lab.machines import Lab, Machine
+    from tests.lab.machines import Lab
 
 pytestmark = pytest.mark.services
 
 POLICY = "provision-admin"
-PORT = 8200
 UNSEAL = "/etc/provision/vault/unseal.cred"
-WIPE = "systemctl stop vault && rm -rf /var/lib/private/vault/* && systemctl start vault"
 
 
 @pytest.fixture(autouse=True)
@@ -36,33 +33,33 @@ def _vault_stands(lab: Lab) -> None:
 
 
 def test_it_holds_what_the_platform_needs(lab: Lab) -> None:
-    admin = _admin(lab)
-    mounts = admin.sys.list_mounted_secrets_engines()["data"]
+    people = admin(lab)
+    mounts = people.sys.list_mounted_secrets_engines()["data"]
     assert mounts["secret/"]["type"] == "kv"
     assert mounts["secret/"]["options"] == {"version": "2"}
-    assert "approle/" in admin.sys.list_auth_methods()["data"]
-    assert "file/" in admin.sys.list_enabled_audit_devices()["data"]
-    token = admin.auth.token.create_orphan(policies=[POLICY], ttl="87600h", no_default_policy=True)
+    assert "approle/" in people.sys.list_auth_methods()["data"]
+    assert "file/" in people.sys.list_enabled_audit_devices()["data"]
+    token = people.auth.token.create_orphan(policies=[POLICY], ttl="87600h", no_default_policy=True)
     assert token["auth"]["lease_duration"] == 87600 * 3600
-    keys = json.loads(_secret(lab, "vault/keys"))
+    keys = json.loads(secret(lab, "vault/keys"))
     assert keys["root_token"] == ""
     assert lab.provision("plan", "--only", "vault").count("nothing to do") == 1
 
 
 def test_the_leader_dies(lab: Lab, report: Callable[[str], None]) -> None:
-    _write(lab, "before")
-    leader = _leader(lab)
-    leader.run("systemctl kill --kill-whom=main --signal=KILL vault")
-    took = wait_until("Vault takes a write", lambda: _write(lab, "after"), seconds=60)
+    write(lab, "before")
+    active = leader(lab)
+    active.run("systemctl kill --kill-whom=main --signal=KILL vault")
+    took = wait_until("Vault takes a write", lambda: write(lab, "after"), seconds=60)
     report(f"Vault takes writes {took:.1f} s after its leader was killed")
     assert took < 15
     wait_until("every member serves", lambda: lab.provision("vault", "status"), seconds=60)
-    assert _read(lab) == "after"
+    assert read(lab) == "after"
 
 
 def test_clients_of_the_address_outlive_the_leader(lab: Lab, report: Callable[[str], None]) -> None:
     with _writing(lab) as gaps:
-        _leader(lab).run("systemctl kill --kill-whom=main --signal=KILL vault")
+        leader(lab).run("systemctl kill --kill-whom=main --signal=KILL vault")
         wait_until("every member serves", lambda: lab.provision("vault", "status"), seconds=60)
     report(f"Vault's address takes no writes for {max(gaps):.1f} s when the leader is killed")
     assert max(gaps) < 15
@@ -73,33 +70,33 @@ def test_a_sealed_member_does_not_hold_the_address(lab: Lab) -> None:
     [holder] = [machine for machine in lab.machines.values() if machine.run(look)]
     holder.run(f"mv {UNSEAL} {UNSEAL}.away && systemctl restart vault")
     wait_until("another machine holds it", lambda: not holder.run(look), seconds=30)
-    assert _sealed(lab) == [holder.name]
-    wait_until("a write at the address", lambda: _write(lab, "moved", _address(lab)), seconds=30)
+    assert sealed(lab) == [holder.name]
+    wait_until("a write at the address", lambda: write(lab, "moved", _address(lab)), seconds=30)
     holder.run(f"mv {UNSEAL}.away {UNSEAL}")
     lab.provision("up", "--no-verify", "--only", "vault")
-    assert _sealed(lab) == []
+    assert sealed(lab) == []
 
 
 def test_all_machines_reboot(lab: Lab, report: Callable[[str], None]) -> None:
-    _write(lab, "kept")
+    write(lab, "kept")
     for machine in lab.machines.values():
         machine.kill()
     for machine in lab.machines.values():
         machine.start()
     took = wait_until("Vault serves", lambda: lab.provision("vault", "status"), seconds=300)
     report(f"Vault serves by itself {took:.1f} s after all machines were switched on")
-    assert _read(lab) == "kept"
+    assert read(lab) == "kept"
 
 
 def test_a_policy_that_was_edited_by_hand(lab: Lab) -> None:
-    admin = _admin(lab)
-    admin.sys.create_or_update_acl_policy("theirs", 'path "secret/*" { capabilities = ["read"] }')
-    admin.sys.create_or_update_acl_policy("provision-snapshot", 'path "x" { capabilities = [] }')
+    people = admin(lab)
+    people.sys.create_or_update_acl_policy("theirs", 'path "secret/*" { capabilities = ["read"] }')
+    people.sys.create_or_update_acl_policy("provision-snapshot", 'path "x" { capabilities = [] }')
     printed = lab.provision("plan", "--only", "vault", expect=2)
     assert "policy provision-snapshot is changed, wanted as the site says" in printed
     lab.provision("up", "--no-verify", "--only", "vault")
-    assert "sys/storage" in admin.sys.read_acl_policy("provision-snapshot")["data"]["policy"]
-    assert "theirs" in admin.sys.list_acl_policies()["data"]["keys"]
+    assert "sys/storage" in people.sys.read_acl_policy("provision-snapshot")["data"]["policy"]
+    assert "theirs" in people.sys.list_acl_policies()["data"]["keys"]
     lab.provision("plan", "--only", "vault")
 
 
@@ -113,9 +110,9 @@ def test_roles_that_were_edited_by_hand(lab: Lab, tmp_path: Path) -> None:
     changed = lab.changed(tmp_path, with_roles)
     only = ("--only", "vault", "--only", "vault_kubernetes")
     changed.provision("up", "--no-verify", *only)
-    admin = _admin(lab)
-    admin.write_data("auth/approle/role/lab", data={"token_policies": [POLICY]})
-    admin.write_data("auth/kubernetes/role/lab", data={"token_policies": [POLICY]})
+    people = admin(lab)
+    people.write_data("auth/approle/role/lab", data={"token_policies": [POLICY]})
+    people.write_data("auth/kubernetes/role/lab", data={"token_policies": [POLICY]})
     lab.kubectl("delete", "clusterrolebinding", "provision:vault-clients")
     printed = changed.provision("plan", *only, expect=2)
     edited = f"has token_policies ['{POLICY}'], wanted ['default']"
@@ -123,8 +120,8 @@ def test_roles_that_were_edited_by_hand(lab: Lab, tmp_path: Path) -> None:
     assert f"path auth/kubernetes/role/lab {edited}" in printed
     assert "object ClusterRoleBinding provision:vault-clients is missing" in printed
     changed.provision("up", "--no-verify", *only)
-    assert admin.read("auth/approle/role/lab")["data"]["token_policies"] == ["default"]
-    assert admin.read("auth/kubernetes/role/lab")["data"]["token_policies"] == ["default"]
+    assert people.read("auth/approle/role/lab")["data"]["token_policies"] == ["default"]
+    assert people.read("auth/kubernetes/role/lab")["data"]["token_policies"] == ["default"]
     assert changed.provision("plan", *only).count("nothing to do") == 2
 
 
@@ -134,14 +131,14 @@ def test_a_pod_reads_a_secret_and_nothing_of_it_stays(lab: Lab) -> None:
         lab.provision("verify", "--json", *(word for name in proofs for word in ("--only", name)))
     )
     assert [proof["proven"] for proof in told["proofs"]] == [True, True]
-    admin = _admin(lab)
+    people = admin(lab)
     for path in (
         "secret/metadata",
         "auth/approle/role",
         "auth/kubernetes/role",
         "sys/policies/acl",
     ):
-        listed = (admin.list(path) or {"data": {"keys": []}})["data"]["keys"]
+        listed = (people.list(path) or {"data": {"keys": []}})["data"]["keys"]
         assert not [name for name in listed if name.startswith("provision-verify")], path
     assert "provision-verify" not in lab.kubectl("get", "clusterrolebindings,namespaces")
 
@@ -151,7 +148,7 @@ def test_a_sealed_vault_says_what_to_run_and_stops_nothing(lab: Lab, tmp_path: P
     manual.provision("up", "--no-verify", "--only", "vault")
     for machine in lab.machines.values():
         machine.run("systemctl restart vault")
-    wait_until("all are sealed", lambda: len(_sealed(lab)) == len(lab.machines), seconds=60)
+    wait_until("all are sealed", lambda: len(sealed(lab)) == len(lab.machines), seconds=60)
     printed = manual.provision("plan", "--only", "vault", expect=0)
     assert "unseal it: provision vault unseal" in printed
     printed = manual.provision("up", "--no-verify", "--only", "vault")
@@ -163,13 +160,13 @@ def test_a_sealed_vault_says_what_to_run_and_stops_nothing(lab: Lab, tmp_path: P
 
 
 def test_snapshot_wipe_restore(lab: Lab, tmp_path: Path) -> None:
-    _write(lab, "in the snapshot")
+    write(lab, "in the snapshot")
     snapshot = tmp_path / "vault.snap"
     lab.provision("vault", "snapshot", str(snapshot))
     assert snapshot.stat().st_mode & 0o077 == 0
-    _write(lab, "after the snapshot")
+    write(lab, "after the snapshot")
     lab.provision("vault", "restore", str(snapshot), "--yes")
-    assert _read(lab) == "in the snapshot"
+    assert read(lab) == "in the snapshot"
 
     for machine in lab.machines.values():
         machine.run(WIPE)
@@ -180,21 +177,21 @@ def test_snapshot_wipe_restore(lab: Lab, tmp_path: Path) -> None:
         machine.run("systemctl restart vault")
     wait_until("every member serves", lambda: lab.provision("vault", "status"), seconds=60)
     lab.provision("up", "--no-verify", "--only", "vault")
-    assert _read(lab) == "in the snapshot"
+    assert read(lab) == "in the snapshot"
     lab.provision("plan", "--only", "vault")
 
 
 def test_a_machine_takes_snapshots_by_itself(lab: Lab) -> None:
     for machine in lab.machines.values():
         machine.run("systemctl start vault-snapshot")
-    taken = _leader(lab).run("ls -l /var/lib/vault-snapshots/vault-*.snap")
+    taken = leader(lab).run("ls -l /var/lib/vault-snapshots/vault-*.snap")
     assert taken.startswith("-rw------- 1 root root")
 
 
 def test_no_key_is_anywhere_but_in_the_sites_secrets(lab: Lab, tmp_path: Path) -> None:
-    keys = json.loads(_secret(lab, "vault/keys"))
+    keys = json.loads(secret(lab, "vault/keys"))
     passwords = [
-        _secret(lab, f"vault/{user}-password") for user in ("provision", "admin", "snapshot")
+        secret(lab, f"vault/{user}-password") for user in ("provision", "admin", "snapshot")
     ]
     values = [*keys["shares"], *passwords]
     assert all(len(value) > 20 for value in values)
@@ -226,15 +223,15 @@ def _writing(lab: Lab) -> Iterator[list[float]]:
     gaps: list[float] = []
     ended = threading.Event()
 
-    def write() -> None:
+    def go_on() -> None:
         last = time.monotonic()
         while not ended.wait(0.2):
-            if _write(lab, "at the address", _address(lab)):
+            if write(lab, "at the address", _address(lab)):
                 gaps.append(time.monotonic() - last)
                 last = time.monotonic()
         gaps.append(time.monotonic() - last)
 
-    thread = threading.Thread(target=write)
+    thread = threading.Thread(target=go_on)
     thread.start()
     try:
         yield gaps
@@ -245,60 +242,6 @@ def _writing(lab: Lab) -> Iterator[list[float]]:
 
 def _address(lab: Lab) -> str:
     return str(yaml.safe_load(lab.site_file.read_text())["vault"]["address"])
-
-
-def _client(lab: Lab, name: str) -> hvac.Client:
-    """For a member, or for an address."""
-    session = requests.Session()
-    session.trust_env = False
-    authority = str(lab.state / "secrets" / "site-ca.crt")
-    session.verify = authority
-    return hvac.Client(
-        url=f"https://{lab.machines[name].address if name in lab.machines else name}:{PORT}",
-        token="",
-        verify=authority,
-        timeout=5,
-        session=session,
-    )
-
-
-def _admin(lab: Lab, name: str = "n1") -> hvac.Client:
-    client = _client(lab, name)
-    client.auth.userpass.login("admin", _secret(lab, "vault/admin-password"))
-    return client
-
-
-def _secret(lab: Lab, name: str) -> str:
-    return (lab.state / "secrets" / name).read_text().strip()
-
-
-def _leader(lab: Lab) -> Machine:
-    for name, machine in lab.machines.items():
-        if _client(lab, name).sys.read_leader_status()["is_self"]:
-            return machine
-    raise AssertionError("no member is active")
-
-
-def _sealed(lab: Lab) -> list[str]:
-    return [name for name in lab.machines if _client(lab, name).sys.is_sealed()]
-
-
-def _write(lab: Lab, value: str, *at: str) -> bool:
-    """Write through the first member that takes it, or at an address."""
-    for name in at or lab.machines:
-        try:
-            _admin(lab, name).secrets.kv.v2.create_or_update_secret("lab", {"value": value})
-        except (hvac.exceptions.VaultError, requests.RequestException):
-            continue
-        return True
-    return False
-
-
-def _read(lab: Lab) -> str:
-    answer: dict[str, Any] = _admin(lab).secrets.kv.v2.read_secret_version(
-        "lab", raise_on_deleted_version=True
-    )
-    return str(answer["data"]["data"]["value"])
 
 
 def _with_settings(lab: Lab, folder: Path, **settings: Any) -> Lab:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from provision.errors import VaultRefusalError
+from provision.errors import DiskFullError, VaultRefusalError
 from provision.vault.api import Member
 from provision.vault.configuration import Configuration
 from provision.vault.steps import STATE_LEFT
@@ -38,6 +38,9 @@ class FakeStore:
     def __init__(self, deaths: Deaths | None = None) -> None:
         self.deaths = deaths or Deaths()
         self.content: dict[str, bytes] = {}
+        self.full_after = 0
+        """After how many writings the disk is full; never, where 0."""
+        self.written = 0
 
     def read(self, name: str) -> bytes:
         return self.content[name]
@@ -47,6 +50,9 @@ class FakeStore:
 
     def put(self, name: str, content: bytes) -> None:
         self.deaths.pass_by()
+        self.written += 1
+        if self.full_after and self.written > self.full_after:
+            raise DiskFullError("the disk is full", where=name)
         self.content[name] = content
         self.deaths.pass_by()
 

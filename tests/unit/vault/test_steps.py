@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from provision.errors import SecretsError, VaultRefusalError
+from provision.errors import DiskFullError, SecretsError, VaultRefusalError
 from provision.vault.api import Member
 from provision.vault.keys import Keys, KeySink
 from provision.vault.names import OWN_USER
@@ -194,11 +194,36 @@ def test_keys_that_are_kept_are_not_asked_for() -> None:
         sink.note_asked(MACHINE)
 
 
-def test_only_an_empty_member_is_one_that_joined_in_vain() -> None:
-    left = VaultRefusalError("Vault refuses", found=f"bootstrapping: {STATE_LEFT}")
-    assert joined_in_vain(EMPTY, left)
-    assert not joined_in_vain(SEALED, left)
-    assert not joined_in_vain(EMPTY, VaultRefusalError("Vault refuses", found="invalid key"))
+def test_a_member_that_joined_in_vain_is_known_by_what_vault_says() -> None:
+    said = f"error bootstrapping cluster: {STATE_LEFT}"
+    assert joined_in_vain(VaultRefusalError("Vault refuses", found=said))
+    assert not joined_in_vain(VaultRefusalError("Vault refuses", found="invalid key"))
+
+
+def test_keys_that_could_not_be_kept_are_those_of_a_vault_that_is_begun_anew() -> None:
+    site = Site()
+    site.store.full_after = 2
+    with pytest.raises(DiskFullError):
+        site.up("a1")
+    assert site.vault.generation == 1, "Vault was initialised, and nobody has its keys"
+    site.store.full_after = 0
+    site.up("a2")
+    keys = KeySink(site.store).read()
+    assert keys is not None
+    assert keys.shares == site.vault.shares
+    assert site.vault.generation == 2
+
+
+@pytest.mark.parametrize("moment", range(1, 5))
+def test_a_run_that_dies_while_it_puts_keys_aside_has_them_still(moment: int) -> None:
+    store = FakeStore()
+    kept = Keys("a1", ("x", "y"), 2)
+    KeySink(store).keep(kept)
+    store.deaths = Deaths(moment)
+    with pytest.raises(Killed):
+        KeySink(store).put_aside("a2")
+    found = [KeySink(store, name).read() for name in store.names()]
+    assert kept in found
 
 
 def test_a_second_run_does_nothing() -> None:

@@ -168,6 +168,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
     def _join_and_unseal(self, keys: Keys, shares: Sequence[str]) -> bool:
         lead = self.given["members"][self.given["lead"]]
         authority = self.store.read("site-ca.crt").decode()
+        if not answering(vault_at(lead, self.store.path)).initialized:
+            # All lost their data; people bring it back, or begin anew.
+            return False
         if lead == self.api.url:
             return unseal(self.api, shares)
         wait_until_serving(vault_at(lead, self.store.path))
@@ -175,7 +178,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         try:
             return join()
         except VaultRefusalError as refusal:
-            if not joined_in_vain(self.api.member(), refusal):
+            if not joined_in_vain(refusal):
                 raise
         self._on_machine(work="renew", attempt=keys.attempt)
         return join()
