@@ -131,6 +131,8 @@ def unseal(
 ) -> bool:
     """Unseal one member, which joins the others first where it is new; whether it was sealed.
 
+    One of the others must be active then.
+
     Without shares it unseals itself, with the key that another Vault keeps.
 
     Parameters
@@ -166,6 +168,23 @@ def wait_until_serving(
         return member.serves, member.error or _state(member)
 
     _wait("Vault unsealed", serving, gates, seconds)
+
+
+def wait_until_active(apis: Sequence[VaultApi], *, gates: Callable[..., Gates] = Gates) -> None:
+    """Return once one of the members is the active one, without which none can be joined.
+
+    Raises
+    ------
+    DeadlineError
+        None is in time.
+    """
+
+    def active() -> tuple[bool, str]:
+        members = [api.member() for api in apis]
+        said = "; ".join(member.error or _state(member) for member in members)
+        return any(member.active for member in members), said
+
+    _wait("a member of Vault active", active, gates)
 
 
 def restore(

@@ -14,7 +14,15 @@ from provision.phases.vault import VaultSettings, member_urls, vault_url
 from provision.privatefiles import write_private
 from provision.vault.api import Member
 from provision.vault.keys import Keys, KeySink, new_attempt
-from provision.vault.steps import STATE_LEFT, Sharing, initialise, replace_by, restore, unseal
+from provision.vault.steps import (
+    STATE_LEFT,
+    Sharing,
+    initialise,
+    replace_by,
+    restore,
+    unseal,
+    wait_until_active,
+)
 
 RESTORING = "vault/restoring"
 """The site's secret with the keys of a Vault that only lives until a snapshot replaces it."""
@@ -117,6 +125,8 @@ def unseal_members(app: Application, ask: Ask) -> list[str]:
     urls = member_urls(app.site)
     authority = app.secrets.read("site-ca.crt").decode()
     for name in waiting:
+        if name in empty:
+            wait_until_active([app.vault.member(urls[known]) for known in initialised])
         leader = urls[initialised[0]]
         unseal(app.vault.member(urls[name]), shares, leader=leader, authority=authority)
     return waiting
@@ -213,6 +223,7 @@ def _restore_into_empty(app: Application, status: VaultStatus, content: bytes) -
         raise SecretsError("the keys of the passing Vault were not kept", where=RESTORING)
     shares = passing.shares if passing.usable else ()
     unseal(lead, shares)
+    wait_until_active([lead])
     authority = app.secrets.read("site-ca.crt").decode()
     for other in others:
         unseal(other, shares, leader=lead.url, authority=authority)

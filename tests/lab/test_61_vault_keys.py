@@ -57,9 +57,11 @@ def other(context: Context, tmp_path: Path) -> Iterator[TransitVault]:
     folder = tmp_path / "other"
     folder.mkdir()
     running = TransitVault(binary, folder)
-    running.start()
-    yield running
-    running.stop()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
 
 
 @pytest.fixture

@@ -109,4 +109,4 @@ class TransitVault:
         return True
 
     def _serves(self) -> bool:
-        return bool(self._client().sys.read_health_status(method="GET").status_code == 200)
+        return bool(self._client().sys.read_leader_status()["is_self"])

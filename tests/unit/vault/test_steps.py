@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from provision.errors import DiskFullError, SecretsError, VaultRefusalError
+from provision.gates import Gates
 from provision.vault.api import Member
 from provision.vault.keys import Keys, KeySink
 from provision.vault.names import OWN_USER
@@ -20,6 +22,7 @@ from provision.vault.steps import (
     initialise,
     joined_in_vain,
     unseal,
+    wait_until_active,
     withdraw,
 )
 from tests.support.vault import ROOT, Deaths, FakeStore, FakeVault, Killed
@@ -143,6 +146,22 @@ def test_without_beginning_anew_raft_lets_nobody_on() -> None:
 
 SEALED = Member(initialized=True, seal="shamir")
 EMPTY = Member(seal="shamir")
+
+
+class Later(FakeVault):
+    """Its member becomes active when it is looked at the third time."""
+
+    looks = 0
+
+    def member(self) -> Member:
+        self.looks += 1
+        return replace(SEALED, sealed=False, active=self.looks > 2)
+
+
+def test_nobody_is_joined_before_one_is_active() -> None:
+    lead = Later()
+    wait_until_active([FakeVault(), lead], gates=partial(Gates, pause=lambda _: None))
+    assert lead.looks == 3
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from provision.vault.steps import (
     initialise,
     joined_in_vain,
     unseal,
+    wait_until_active,
     wait_until_serving,
     withdraw,
 )
@@ -173,7 +174,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
             return False
         if lead == self.api.url:
             return unseal(self.api, shares)
-        wait_until_serving(vault_at(lead, self.store.path))
+        members = self.given["members"].values()
+        wait_until_active([vault_at(url, self.store.path) for url in members])
         join = partial(unseal, self.api, shares, leader=lead, authority=authority)
         try:
             return join()
