@@ -77,6 +77,25 @@ def begin_anew(kept: Keys, machine: str, member: Member) -> bool:
     )
 
 
+def refuse_strangers(apis: Mapping[str, VaultApi]) -> None:
+    """Refuse to begin a Vault beside members of another one.
+
+    Raises
+    ------
+    VaultRefusalError
+        One is initialised, or does not answer.
+    """
+    strangers = [name for name, api in apis.items() if answering(api).initialized]
+    if strangers:
+        raise VaultRefusalError(
+            "members are initialised, whose keys are not in the site's secrets",
+            where=", ".join(strangers),
+            why="a Vault is not begun beside another one, which may hold something",
+            fix="bring the site's secrets here: provision secrets import FILE; or, if it is to go:"
+            " provision reset",
+        )
+
+
 def joined_in_vain(refusal: VaultRefusalError) -> bool:
     """Whether a member was stopped on its way to the others, with raft set up and no data.
 

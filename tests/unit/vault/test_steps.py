@@ -21,6 +21,7 @@ from provision.vault.steps import (
     configure,
     initialise,
     joined_in_vain,
+    refuse_strangers,
     unseal,
     wait_until_active,
     withdraw,
@@ -202,6 +203,18 @@ def test_a_member_that_does_not_answer_is_not_taken_for_a_new_one() -> None:
     vault.error = "Connection refused"
     with pytest.raises(VaultRefusalError, match="whether it was ever used is not known"):
         answering(vault)
+
+
+def test_no_vault_is_begun_beside_another_one() -> None:
+    site = Site()
+    refuse_strangers({"n1": FakeVault(), "n2": site.vault})
+    site.up("a1")
+    with pytest.raises(VaultRefusalError, match="members are initialised") as caught:
+        refuse_strangers({"n1": FakeVault(), "n2": site.vault})
+    assert caught.value.where == "n2"
+    site.vault.error = "Connection refused"
+    with pytest.raises(VaultRefusalError, match="does not answer"):
+        refuse_strangers({"n1": FakeVault(), "n2": site.vault})
 
 
 def test_keys_that_are_kept_are_not_asked_for() -> None:

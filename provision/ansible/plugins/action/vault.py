@@ -38,6 +38,7 @@ from provision.vault.steps import (
     configure,
     initialise,
     joined_in_vain,
+    refuse_strangers,
     unseal,
     wait_until_active,
     wait_until_serving,
@@ -113,9 +114,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         )
 
     def _begin(self) -> bool:
+        if self.sink.read() is not None:
+            return False
         members = self.given["members"].values()
         found = [answering(vault_at(url, self.store.path)) for url in members]
-        if any(member.initialized for member in found) or self.sink.read() is not None:
+        if any(member.initialized for member in found):
             return False
         self.sink.begin(new_attempt())
         return True
@@ -135,6 +138,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         keys = self.sink.read()
         if keys is not None and keys.told:
             return False
+        members = self.given["members"].items()
+        refuse_strangers({name: vault_at(url, self.store.path) for name, url in members})
         pgp_keys = [public_key(Path(path)) for path in self.given["pgp_keys"]]
         sharing = Sharing(
             self.given["shares"],
@@ -174,8 +179,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
             return False
         if lead == self.api.url:
             return unseal(self.api, shares)
-        members = self.given["members"].values()
-        wait_until_active([vault_at(url, self.store.path) for url in members])
+        wait_until_serving(vault_at(lead, self.store.path))
+        if not self.api.member().initialized:
+            # Of those that are only sealed, most must be unsealed before one can be active.
+            members = self.given["members"].values()
+            wait_until_active([vault_at(url, self.store.path) for url in members])
         join = partial(unseal, self.api, shares, leader=lead, authority=authority)
         try:
             return join()
