@@ -48,7 +48,8 @@ spec:
 def web(address: str, text: str, *, kind: str = "Deployment") -> str:
     """A web server that says ``text``, behind a Service with a fixed address.
 
-    Service and server are called as the server's ``kind`` is, in lower case.
+    At ``/cgi-bin/client`` it says who asks. Service and server are called as the server's
+    ``kind`` is, in lower case.
     """
     name = kind.lower()
     return f"""
@@ -64,7 +65,20 @@ spec:
       containers:
         - name: web
           image: {IMAGE}
-          command: [sh, -c, 'mkdir /www; echo {text} > /www/index.html; httpd -f -p 8080 -h /www']
+          command:
+            - sh
+            - -c
+            - |
+              mkdir -p /www/cgi-bin
+              echo {text} > /www/index.html
+              cat > /www/cgi-bin/client <<'SCRIPT'
+              #!/bin/sh
+              echo 'Content-Type: text/plain'
+              echo
+              echo "$REMOTE_ADDR"
+              SCRIPT
+              chmod +x /www/cgi-bin/client
+              exec httpd -f -p 8080 -h /www
           readinessProbe: {{httpGet: {{path: /, port: 8080}}, periodSeconds: 2}}
 ---
 apiVersion: v1
@@ -79,10 +93,10 @@ spec:
 """
 
 
-def ask(address: str) -> str:
+def ask(address: str, path: str = "/") -> str:
     """What the web server behind ``address`` says to someone outside of the cluster."""
     try:
-        with urllib.request.urlopen(f"http://{address}/", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=2) as answer:
             return str(answer.read().decode()).strip()
     except OSError as error:
         raise AssertionError(str(error)) from error
