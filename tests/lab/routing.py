@@ -26,7 +26,7 @@ BIRD = """\
 router id {own};
 protocol device {{}}
 protocol kernel {{ merge paths on; ipv4 {{ export all; }}; }}
-protocol bfd {{ interface "*" {{ interval 100 ms; multiplier 3; }}; }}
+protocol bfd {{ interface "*" {{ interval 300 ms; multiplier 3; }}; }}
 """
 SESSION = """\
 protocol bgp {name} {{
@@ -35,6 +35,7 @@ protocol bgp {name} {{
   passive on;
   bfd {bfd};
   hold time 240;
+  error wait time 1, 3;
   password "{password}";
   ipv4 {{ import all; export none; }};
 }}

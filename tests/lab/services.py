@@ -75,7 +75,7 @@ spec:
               #!/bin/sh
               echo 'Content-Type: text/plain'
               echo
-              echo "$REMOTE_ADDR"
+              echo "$REMOTE_ADDR" | tr -d '[]' | sed 's/^::ffff://'
               SCRIPT
               chmod +x /www/cgi-bin/client
               exec httpd -f -p 8080 -h /www
