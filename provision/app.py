@@ -172,6 +172,7 @@ class Application:
                 architectures.pop() if len(architectures) == 1 else None,
                 os_packages=self.site.os_packages is OsPackages.BUNDLE,
                 versions=self.site.bundle.versions,
+                requested=self.on_request,
             )
         except BundleError:
             _refuse_unknown_version(self._kubernetes_version)
@@ -184,12 +185,24 @@ class Application:
 
     @cached_property
     def bundle(self) -> Bundle:
-        """The bundle, its signature and lock verified."""
+        """The bundle, its signature and lock verified, with all that the site needs on request.
+
+        Raises
+        ------
+        BundleError
+            It is missing, not to be trusted, or without something that has to be asked for.
+        """
         from provision.bundle import Bundle
 
         bundle = Bundle.open(self.bundle_path, self.trusted_keys)
         bundle.require_versions(self.site.bundle.versions)
+        bundle.require(self.on_request)
         return bundle
+
+    @property
+    def on_request(self) -> tuple[str, ...]:
+        """What the site's components are made of that a bundle has only on request."""
+        return tuple(sorted({name for phase in self.phases for name in phase.on_request}))
 
     @property
     def role_packages(self) -> frozenset[str]:
@@ -369,9 +382,10 @@ class Application:
         phase = _phase(leftover.name)
         try:
             context = self.still_with(leftover).context()
-        except FindingsError as error:
+        except (FindingsError, BundleError) as error:
             # The rest of the site must not wait for what nobody wants any more.
-            return replace(leftover, data={f"what cannot be told ({error.found})": leftover.hosts})
+            why = error.found or error.what
+            return replace(leftover, data={f"what cannot be told ({why})": leftover.hosts})
         machines = self.machines.read(leftovers.data_queries(context, phase))
         return replace(leftover, data=leftovers.data_found(context, phase, machines))
 

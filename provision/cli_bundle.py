@@ -79,6 +79,12 @@ def build(
         list[str] | None,
         typer.Option(help="Debian package besides those of the roles; repeatable."),
     ] = None,
+    requested: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with", help="Component that is only there on request, such as argocd; repeatable."
+        ),
+    ] = None,
     keep_caches: Annotated[
         bool, typer.Option("--keep-caches", help="Keep build caches and sources.")
     ] = False,
@@ -101,6 +107,7 @@ def build(
             os_packages=tuple(release.value for release in os_packages or ()),
             packages=tuple(package or ()),
             not_needed=wanted.not_needed,
+            requested=(*(requested or ()), *wanted.on_request),
             keep_caches=keep_caches,
             progress=progress,
         )
@@ -123,17 +130,18 @@ class _Wanted:
     kubernetes: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     not_needed: frozenset[str] = frozenset()
+    on_request: tuple[str, ...] = ()
 
 
 def _wanted_by(name: str) -> _Wanted:
     """What a site's bundle has to be."""
     from provision.app import find_site, read_site
     from provision.phases.kubernetes import KubernetesSettings
-    from provision.plan import not_needed
+    from provision.plan import not_needed, on_request
 
     site = read_site(find_site(name)).site
     version = site.settings(KubernetesSettings).version
-    return _Wanted(version, site.bundle.versions, not_needed(site))
+    return _Wanted(version, site.bundle.versions, not_needed(site), on_request(site))
 
 
 @bundle_app.command(epilog="Example: provision bundle verify 1.36.3")
@@ -184,11 +192,13 @@ def list_bundles(
 
     here, possible = commands.bundles(), commands.buildable()
     choices = commands.choices(kubernetes) if components else {}
+    more = commands.on_request()
     show(
         {
             "here": [vars(item) for item in here],
             "possible": [vars(item) for item in possible],
             **({"components": choices} if components else {}),
+            "on_request": list(more),
         },
         as_json,
         lambda: [
@@ -207,6 +217,7 @@ def list_bundles(
                 for kind, versions in by_kind.items()
                 if versions
             ),
+            *(f"on request: provision bundle build --with {name}" for name in more),
         ],
     )
 

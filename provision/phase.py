@@ -183,6 +183,8 @@ class Phase(ABC):
     """Phases that must be through before this one starts."""
     settings: ClassVar[type[Settings]]
     """The component's settings in the site file."""
+    on_request: ClassVar[tuple[str, ...]] = ()
+    """What it is made of that a bundle has only on request (``bundle build --with``)."""
 
     bundled: ClassVar[tuple[str, ...]] = ()
     """Components of the bundle's catalog that are there for this component's sake; a bundle for a

@@ -81,6 +81,11 @@ def not_needed(site: Site) -> frozenset[str]:
     return frozenset(name for phase in discover() for name in phase.bundled) - needed
 
 
+def on_request(site: Site) -> tuple[str, ...]:
+    """What ``site`` needs that a bundle has only on request."""
+    return tuple(sorted({name for phase in phases_of(site) for name in phase.on_request}))
+
+
 def select(phases: Sequence[Phase], names: Iterable[str]) -> tuple[Phase, ...]:
     """Only the phases with these names, in order; all of them without names.
 

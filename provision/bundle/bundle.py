@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,6 +82,7 @@ class Bundle:
         *,
         os_packages: bool = False,
         versions: Mapping[str, str] = MappingProxyType({}),
+        requested: Collection[str] = (),
     ) -> Path:
         """The newest bundle in ``folder`` for a Kubernetes version; its folder.
 
@@ -95,12 +96,16 @@ class Bundle:
             Version by component; only bundles that have these.
         os_packages
             Whether those that hold Debian packages, or those that do not, come first.
+        requested
+            Components on request: a bundle that has all of them comes before all others, and
+            one that has these alone before one with more.
 
         Raises
         ------
         BundleError
             There is none.
         """
+        wanted = set(requested)
         found = {
             path.parent: claims
             for path in folder.glob(f"[!.]*/{LOCK}")
@@ -122,10 +127,13 @@ class Bundle:
                 ),
             )
 
-        def worth(path: Path) -> tuple[bool, bool, int]:
+        def worth(path: Path) -> tuple[bool, bool, bool, bool, int]:
+            has = set(found[path].get("requested") or ())
             return (
+                wanted <= has,
                 _claims_packages(found[path]) == os_packages,
                 not found[path].get("chosen"),
+                wanted == has,
                 (path / LOCK).stat().st_mtime_ns,
             )
 
@@ -272,6 +280,29 @@ class Bundle:
     def depot_tree(self) -> tuple[DepotFile, ...]:
         """Everything that a depot's storage must hold to serve this bundle."""
         return depot_files(self.lock)
+
+    def require(self, components: Collection[str]) -> None:
+        """Refuse to go on without ``components``, which are in a bundle on request only.
+
+        Raises
+        ------
+        BundleError
+            Some of them are missing; the error gives the command that makes a bundle with them.
+        """
+        missing = sorted(set(components) - set(self.versions))
+        if missing:
+            releases = sorted(self.os_packages)
+            command = [
+                f"{_REBUILD} --kubernetes {self.kubernetes}",
+                *(f"--os-packages {release}" for release in releases),
+                *(f"--with {name}" for name in sorted({*components, *(self.lock.requested or ())})),
+            ]
+            raise BundleError(
+                f"the bundle has no {', '.join(missing)}, which the site file names",
+                where=str(self.folder),
+                why="it takes long to build, so a bundle has it only on request",
+                fix=" ".join(command),
+            )
 
     def verify(self) -> None:
         """Read every byte and compare it with the lock.

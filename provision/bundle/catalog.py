@@ -117,6 +117,8 @@ class ImageBuild(Model):
     """Executables of our own: text by path."""
     folders: tuple[str, ...] = ()
     """Empty folders, mode 1777."""
+    texts: Mapping[str, str] = {}
+    """Small files of our own: text by path."""
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = {}
@@ -245,6 +247,8 @@ class Component(Model):
     license: str
     optional: bool = False
     """A source that has no release of it leaves it out; sites that want it take the other."""
+    on_request: bool = False
+    """Only in a bundle that is built with it by name: it takes long, and few sites want it."""
     downloads: Mapping[Name, str] = {}
     """Published files: URL by name."""
     files: tuple[FileSpec, ...] = ()
@@ -324,6 +328,8 @@ class Selection(Model):
     components: tuple[Selected, ...]
     chosen: Mapping[str, str] = {}
     """Version by component, of those that were asked for."""
+    requested: tuple[str, ...] = ()
+    """Those among them that are only there on request."""
 
     def without(self, names: Collection[str]) -> Selection:
         """The same without the components called ``names``."""
@@ -384,7 +390,7 @@ class Catalog(Model):
             version
             for version in self.kubernetes_versions()
             if all(
-                one.optional or _releases(one, version, architecture, source)
+                one.optional or one.on_request or _releases(one, version, architecture, source)
                 for one in self.components
             )
         )
@@ -413,6 +419,10 @@ class Catalog(Model):
             for one in self.components
         }
 
+    def on_request(self) -> tuple[str, ...]:
+        """Names of the components that a bundle has only where it is built with them."""
+        return tuple(one.name for one in self.components if one.on_request)
+
     def select(
         self,
         kubernetes: str,
@@ -420,6 +430,7 @@ class Catalog(Model):
         source: SourceKind = "source",
         *,
         versions: Mapping[str, str] = MappingProxyType({}),
+        requested: Collection[str] = (),
     ) -> Selection:
         """One release of every component that goes with ``kubernetes``: the newest.
 
@@ -430,6 +441,8 @@ class Catalog(Model):
             published checksums the catalog holds.
         versions
             Version by component, of those that shall not be the newest.
+        requested
+            Components on request that shall be among them.
 
         Raises
         ------
@@ -437,12 +450,23 @@ class Catalog(Model):
             The catalog does not have this Kubernetes version, or ``source``
             does not have it, or no release of a component that goes with it,
             or not the one that is asked for.
+            Or what is requested is no component on request.
         """
+        unknown = sorted(set(requested) - set(self.on_request()))
+        if unknown:
+            raise BundleError(
+                "the catalog has no component of this name that is built on request",
+                found=", ".join(unknown),
+                wanted=", ".join(self.on_request()),
+                fix="provision bundle list shows what can be had",
+            )
         for name in versions:
             self.component(name)
         self._require_known(kubernetes)
         chosen = []
         for component in self.components:
+            if component.on_request and component.name not in requested:
+                continue
             releases = _releases(component, kubernetes, architecture, source)
             if component.name in versions:
                 releases = [_asked(component, releases, versions[component.name], source)]
@@ -457,6 +481,7 @@ class Catalog(Model):
             architecture=architecture,
             components=tuple(chosen),
             chosen=versions,
+            requested=tuple(sorted(requested)),
         )
 
     def _require_known(self, kubernetes: str) -> None:
@@ -485,6 +510,13 @@ class Catalog(Model):
         }
         other: SourceKind = "source" if source == "upstream" else "upstream"
         fixes = [f"--source {source} --kubernetes {version}" for version in versions[-1:]]
+        if component.on_request:
+            # Another Kubernetes is no help.
+            return BundleError(
+                f"{lacks[source]} ({architecture})",
+                where=f"catalog/{component.name}.yaml",
+                fix=f"provision bundle build --source {other} --with {component.name}",
+            )
         if kubernetes in self.obtainable(architecture, other):
             fixes.insert(0, f"--source {other} --kubernetes {kubernetes}")
         return BundleError(

@@ -84,6 +84,7 @@ def build(
     os_packages: tuple[str, ...] = (),
     packages: tuple[str, ...] = (),
     not_needed: Collection[str] = (),
+    requested: tuple[str, ...] = (),
     progress: Progress | None = None,
     cache: Path | None = None,
     keys: KeyRing | None = None,
@@ -114,6 +115,8 @@ def build(
     not_needed
         Components to leave out, as long as the bundle does not hold them already: what was
         built for one site is not lost by a build for another.
+    requested
+        Components on request that go into the bundle.
     cache, keys
         None: the caller's own.
     filler
@@ -141,6 +144,7 @@ def build(
         architecture or machine_architecture(),
         source,
         versions=versions,
+        requested=set(requested),
     )
     cache.mkdir(parents=True, exist_ok=True)
     with _alone(cache):
@@ -163,9 +167,10 @@ def build(
         ]
         name = f"{selection.kubernetes}-{source}-{selection.architecture}"
         asked = [f"{one}-{version}" for one, version in sorted(selection.chosen.items())]
-        parts = [name, *asked, *(archive.step for archive in archives)]
-        path = cache / "bundles" / "-".join(parts)
-        selection = selection.without(frozenset(not_needed) - _held(path))
+        kinds = (*asked, *selection.requested, *(archive.step for archive in archives))
+        path = cache / "bundles" / "-".join([name, *kinds])
+        spared = {*_held(path), *selection.requested}
+        selection = selection.without(frozenset(not_needed) - spared)
         chosen.require(selection)
         if archives:
             require_apt()
@@ -203,6 +208,11 @@ def parse_versions(asked: Iterable[str]) -> Mapping[str, str]:
             )
         versions[name] = version
     return versions
+
+
+def on_request() -> tuple[str, ...]:
+    """Components that a bundle has only where it is built with them."""
+    return catalog().on_request()
 
 
 def verify(path: Path, trusted_keys: tuple[Path, ...] = (), *, trust: bool = False) -> Bundle:

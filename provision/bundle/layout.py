@@ -81,6 +81,7 @@ def write_bundle(
         source=source,
         components=components,
         chosen=selection.chosen or None,
+        requested=selection.requested or None,
         files=files,
         images=images,
         sbom=hash_file(partial / SBOM).sha256,

@@ -83,6 +83,8 @@ class Lock(Model):
     components: tuple[LockedComponent, ...]
     chosen: Mapping[str, str] | None = None
     """Version by component, of those that were asked for instead of the newest."""
+    requested: tuple[str, ...] | None = None
+    """Components among them that it has because it was built with them by name."""
     files: tuple[LockedFile, ...]
     images: tuple[LockedImage, ...]
     sbom: Sha256

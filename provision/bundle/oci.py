@@ -165,6 +165,9 @@ def image_members(
     members += [Member(link.path, "link", target=link.target) for link in build.links]
     members += [Member(path, content=text.encode()) for path, text in build.scripts.items()]
     members += [Member(path, "folder", mode=0o1777) for path in build.folders]
+    members += [
+        Member(path, content=text.encode(), mode=0o644) for path, text in build.texts.items()
+    ]
     return tuple(members)
 
 

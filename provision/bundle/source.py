@@ -173,11 +173,15 @@ class SourceSource:
     def _run(self, tasks: list[_Task], progress: Progress) -> dict[str, Result]:
         """Result of every task by its key."""
         made: dict[str, Result] = {}
-        todo = []
+        todo: dict[str, _Task] = {}
+        twins = []
         for task in tasks:
             kept = self.results.read(task.key)
-            if kept is None:
-                todo.append(task)
+            if kept is None and task.key in todo:
+                # Another component has the very same recipe.
+                twins.append(task)
+            elif kept is None:
+                todo[task.key] = task
             else:
                 made[task.key] = kept
                 progress.finished(task.name, "kept", 0)
@@ -187,8 +191,8 @@ class SourceSource:
         memory = _Memory()
         with ThreadPoolExecutor(self.jobs) as pool:
             futures = {
-                task.key: pool.submit(self._build, task, toolchain, memory, progress)
-                for task in todo
+                key: pool.submit(self._build, task, toolchain, memory, progress)
+                for key, task in todo.items()
             }
             try:
                 wait(futures.values())
@@ -203,6 +207,8 @@ class SourceSource:
             # The first is told in full, of the others where and what.
             operators[0].also += tuple(f"{one.where}: {one.what}" for one in operators[1:])
         made.update({key: future.result() for key, future in futures.items()})
+        for task in twins:
+            progress.finished(task.name, "kept", 0)
         return made
 
     def _build(
@@ -292,9 +298,11 @@ class SourceSource:
         if build is None:
             raise TypeError(image.reference)
         used = [(one.build, one.output) for one in (*build.contents, build.base) if one]
+        # What is newer than the recipes that have none of it counts only where it is used.
+        unused = {"texts"} if not build.texts else set()
         key = recipe_key(
             recipe=1,
-            image=build.model_dump(mode="json"),
+            image=build.model_dump(mode="json", exclude=unused),
             architecture=component.architecture,
             inputs=[outputs[one].sha256 for one in used],
         )

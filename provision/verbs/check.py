@@ -12,6 +12,9 @@ from provision.site import OsPackages
 
 def check_site(app: Application) -> list[Finding]:
     """Read all machines at once and judge them; errors first."""
+    if app.on_request:
+        # Refused now, before anything is waited for.
+        app.bundle.require(app.on_request)
     openings = [opening for phase in app.phases for opening in phase.openings(app.site)]
     needs = Needs.of(app.site, openings)
     if app.site.os_packages is OsPackages.BUNDLE:

@@ -117,18 +117,24 @@ def small_bundle(
     name: str = "1.36.3-source-amd64",
     packages: Mapping[str, Sequence[str]] | None = None,
     chosen: Mapping[str, str] | None = None,
+    requested: Sequence[str] = (),
 ) -> SmallBundle:
     """Write a bundle with two components, two files and two images below ``folder``.
 
     ``packages`` are names of Debian packages by release that it holds besides; ``chosen`` are
-    versions that it says were asked for.
+    versions that it says were asked for, ``requested`` components that it holds on request.
     """
     store = BlobStore(folder / "blobs")
     keys = KeyRing(folder / "keys")
     selection = Selection(
         kubernetes="1.36.3",
         architecture="amd64",
-        components=(selected("kubernetes", "1.36.3"), selected("pause", "1.0.0")),
+        components=(
+            selected("kubernetes", "1.36.3"),
+            selected("pause", "1.0.0"),
+            *(selected(name, "1.0.0") for name in requested),
+        ),
+        requested=tuple(requested),
         chosen=chosen or {},
     )
     provided = {
@@ -144,6 +150,7 @@ def small_bundle(
         "pause": Provided(
             images=(provided_image(store, "pause", "registry.example/deep/pause:1", b"pause"),)
         ),
+        **{name: Provided() for name in requested},
     }
     for release, names in (packages or {}).items():
         component = packages_component(release)

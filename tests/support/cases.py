@@ -71,7 +71,9 @@ class EveryBundle:
         self.folder = folder
 
     digest = "sha256:" + "b" * 64
-    versions: ClassVar[Mapping[str, str]] = catalog().select("1.36.3", "amd64").versions
+    versions: ClassVar[Mapping[str, str]] = (
+        catalog().select("1.36.3", "amd64", requested=catalog().on_request()).versions
+    )
     images: ClassVar[Mapping[str, str]] = {
         "registry.k8s.io/pause:3.10.2": "sha256:" + "1" * 64,
         "docker.io/library/busybox:1.35": "sha256:" + "2" * 64,

@@ -1,4 +1,7 @@
-"""A bundle that has exactly what the catalog names, and a ``helm`` that makes one object."""
+"""A bundle that has exactly what the catalog names, with a ``helm`` that makes one object.
+
+Of manifests that a project publishes, it has the one object of ``MANIFESTS``.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,12 @@ metadata: {name: made-by-helm, namespace: kube-system}
 OBJECT
 """
 
+MANIFESTS = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: as-published}
+"""
+
 
 class CatalogBundle:
     """Names, versions and image references are the catalog's; digests follow from names.
@@ -29,7 +38,8 @@ class CatalogBundle:
     digest = "sha256:" + "c" * 64
 
     def __init__(self, kubernetes: str, folder: Path) -> None:
-        self.selection: Selection = catalog().select(kubernetes, "amd64")
+        everything = catalog().on_request()
+        self.selection: Selection = catalog().select(kubernetes, "amd64", requested=everything)
         self.folder = folder
 
     @property
@@ -64,9 +74,9 @@ class CatalogBundle:
 
 
 def file_made(folder: Path, name: str) -> Path:
-    """A file of a bundle: ``helm`` renders any chart as one object, all others hold their name."""
+    """A file of a bundle: ``helm`` renders any chart as one object, others hold their name."""
     path = folder / name
-    path.write_text(HELM if name == "helm" else name)
+    path.write_text(HELM if name == "helm" else MANIFESTS if name.endswith("-manifests") else name)
     path.chmod(0o755)
     return path
 

@@ -106,6 +106,35 @@ def test_a_sites_versions_hold_for_its_bundle(
     assert caught.value.fix.endswith("--component pause=2")
 
 
+def test_a_site_finds_the_bundle_with_what_it_needs_on_request_and_no_more(tmp_path: Path) -> None:
+    plain = small_bundle(tmp_path)
+    folder = tmp_path / "bundles"
+    assert Bundle.find(folder, "1.36.3", requested={"argocd"}) == plain.folder
+    other = small_bundle(tmp_path, "1.36.3-source-amd64-argocd", requested=("argocd",))
+    assert Bundle.find(folder, "1.36.3") == plain.folder
+    assert Bundle.find(folder, "1.36.3", requested={"argocd"}) == other.folder
+    more = small_bundle(tmp_path, "1.36.3-source-amd64-argocd-more", requested=("argocd", "more"))
+    assert Bundle.find(folder, "1.36.3", requested={"argocd"}) == other.folder
+    assert Bundle.find(folder, "1.36.3", requested={"more"}) == more.folder
+
+
+def test_a_bundle_without_what_is_needed_on_request_is_refused(tmp_path: Path) -> None:
+    made = small_bundle(tmp_path, packages={"12": ("chrony",)}, requested=("more",))
+    bundle = made.open()
+    assert bundle.lock.requested == ("more",)
+    bundle.require({"more"})
+    with pytest.raises(BundleError, match="has no argocd, which the site file names") as caught:
+        bundle.require({"argocd"})
+    assert caught.value.fix == (
+        "provision bundle build --kubernetes 1.36.3 --os-packages 12 --with argocd --with more"
+    )
+
+
+def test_a_lock_of_before_components_on_request_keeps_its_digest(small: SmallBundle) -> None:
+    assert b"requested" not in (small.folder / LOCK).read_bytes()
+    assert small.open().lock.requested is None
+
+
 def test_the_same_content_makes_the_same_lock(small: SmallBundle) -> None:
     first = small.open().digest
     write_bundle(small.folder, small.selection, "source", small.provided, small.store, small.keys)

@@ -24,7 +24,8 @@ BUILDABLE = catalog().obtainable("amd64", "source")
 
 
 def _select(version: str) -> Selection:
-    return catalog().select(version, "amd64", "source")
+    """Everything, with what there is on request."""
+    return catalog().select(version, "amd64", "source", requested=catalog().on_request())
 
 
 def test_several_minors_stand_side_by_side() -> None:
@@ -77,6 +78,34 @@ def test_versions_that_go_together_are_chosen() -> None:
         "1.14.2",
         "3.10.2",
     )
+
+
+def test_what_is_on_request_is_there_when_it_is_asked_for() -> None:
+    assert "argocd" in catalog().on_request()
+    assert "argocd" not in catalog().select("1.36.3", "amd64").versions
+    chosen = catalog().select("1.36.3", "amd64", requested={"argocd"})
+    assert (chosen.versions["argocd"], chosen.requested) == ("3.6.1", ("argocd",))
+
+
+def test_what_cannot_be_requested_is_refused() -> None:
+    with pytest.raises(BundleError, match="no component of this name") as caught:
+        catalog().select("1.36.3", "amd64", requested={"vault"})
+    assert (caught.value.found, caught.value.wanted) == ("vault", ", ".join(catalog().on_request()))
+
+
+def test_what_only_a_build_gives_on_request_says_so() -> None:
+    with pytest.raises(BundleError, match="no published checksums of argocd") as caught:
+        catalog().select("1.36.3", "amd64", "upstream", requested={"argocd"})
+    assert caught.value.fix == "provision bundle build --source source --with argocd"
+
+
+def test_argo_cds_helm_is_the_bundles_own() -> None:
+    """By the very same recipe, so that it is built once."""
+    by_name = {one.component: one for one in _select("1.36.3").components}
+    (own,) = by_name["helm"].builds
+    assert own in by_name["argocd"].builds
+    checksum = by_name["helm"].modules.items()
+    assert checksum <= by_name["argocd"].modules.items()
 
 
 def test_an_unknown_version_lists_the_known_ones() -> None:

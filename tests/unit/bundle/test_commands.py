@@ -106,6 +106,18 @@ def test_a_bundle_for_a_site_lacks_what_that_has_no_use_for_and_loses_nothing(ca
     assert build() == small | {"vault", "metallb"}
 
 
+def test_a_bundle_with_something_on_request_stands_beside_the_one_without(cache: Path) -> None:
+    plain = _build(cache)
+    filler = _Small(BlobStore(cache / "blobs"))
+    build = partial(commands.build, "1.36.3", cache=cache, filler=filler)
+    built = build(requested=("argocd",), not_needed=("argocd",))
+    assert built.path.name == f"{plain.path.name}-argocd"
+    assert built.lock.requested == ("argocd",)
+    assert "argocd" in commands.show(built.path).versions
+    assert "argocd" not in commands.show(plain.path).versions
+    assert "argocd" in commands.on_request()
+
+
 def test_building_again_gives_the_same_bundle(cache: Path) -> None:
     assert _build(cache).lock == _build(cache).lock
 

@@ -157,6 +157,38 @@ def test_files_and_images_come_out(tmp_path: Path) -> None:
     assert "package 2 of 2" in heard.details
 
 
+def test_what_two_components_make_alike_is_made_once(tmp_path: Path) -> None:
+    bench = _Bench(tmp_path / "bench")
+    selection = _selection(_go("one"))
+    first = selection.components[0]
+    twin = first.model_copy(update={"component": "twin", "files": ()})
+    provided, heard = bench.provide(selection.model_copy(update={"components": (first, twin)}))
+    assert heard.ends == {"one/one": "built", "twin/one": "kept"}
+    assert bench.builds == 1
+    assert provided["one"].images[0].blobs == provided["twin"].images[0].blobs
+
+
+def test_an_image_holds_small_files_as_the_catalog_says_them(tmp_path: Path) -> None:
+    bench = _Bench(tmp_path / "bench")
+    selection = _selection(_go("one"))
+    (component,) = selection.components
+    (image,) = component.images
+    assert image.source
+    names = {"/etc/passwd": "root:x:0:0::/:/bin/sh\n"}
+    build = image.source.model_copy(update={"texts": names})
+    images = (image.model_copy(update={"source": build}),)
+    component = component.model_copy(update={"images": images})
+    provided, _ = bench.provide(selection.model_copy(update={"components": (component,)}))
+    found = provided["one"].images[0]
+    manifest = json.loads(bench.store.path(found.manifest_sha256).read_bytes())
+    layer = bench.store.path(manifest["layers"][0]["digest"].removeprefix("sha256:"))
+    with tarfile.open(fileobj=io.BytesIO(layer.read_bytes())) as tar:
+        member = tar.getmember("etc/passwd")
+        held = tar.extractfile(member)
+        assert held is not None
+        assert (held.read(), member.mode) == (b"root:x:0:0::/:/bin/sh\n", 0o644)
+
+
 def test_the_second_build_does_nothing_and_says_the_same(tmp_path: Path) -> None:
     bench = _Bench(tmp_path / "bench")
     first, _ = bench.provide(_selection(_go("one")))

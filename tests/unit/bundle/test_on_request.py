@@ -1,0 +1,54 @@
+"""A site that names what a bundle has only on request, and what a bundle without it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provision.app import Application
+from provision.bundle.signing import KeyRing
+from provision.errors import BundleError
+from provision.verbs.check import check_site
+from tests.support.bundles import SmallBundle, small_bundle
+from tests.support.cases import make_site
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PROVISION_CACHE", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path
+
+
+def trusted(made: SmallBundle) -> SmallBundle:
+    own = made.keys.own()
+    assert own is not None
+    KeyRing.default().pin(own)
+    return made
+
+
+def application(*components: str) -> Application:
+    return Application(make_site({}, *components))
+
+
+def test_a_site_that_needs_none_takes_any_bundle(cache: Path) -> None:
+    made = trusted(small_bundle(cache))
+    assert application("cert_manager").bundle.folder == made.folder
+
+
+def test_a_site_is_refused_with_the_command_that_helps(cache: Path) -> None:
+    trusted(small_bundle(cache))
+    for look in (
+        lambda: application("argocd").context(),
+        lambda: check_site(application("argocd")),
+    ):
+        with pytest.raises(BundleError, match="has no argocd, which the site file names") as caught:
+            look()
+        assert caught.value.fix == "provision bundle build --kubernetes 1.36.3 --with argocd"
+
+
+def test_the_bundle_that_was_built_with_it_is_found(cache: Path) -> None:
+    small_bundle(cache)
+    made = trusted(small_bundle(cache, "1.36.3-source-amd64-argocd", requested=("argocd",)))
+    assert application("argocd").bundle.folder == made.folder
