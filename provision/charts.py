@@ -84,8 +84,8 @@ class ChartRenderer:
                 *("--include-crds", "--skip-tests", "--values", "-"),
             )
             objects = list(manifests.parse(self._helm(command, text, release)))
-            _write(kept, json.dumps(objects))
-        self._check_images(chart, objects)
+            keep_text(kept, json.dumps(objects))
+        require_images(self.bundle, f"{chart} with these values", objects)
         return objects
 
     def _helm(self, command: Sequence[str], values: str, release: str) -> str:
@@ -126,16 +126,24 @@ class ChartRenderer:
             Path(fresh.name).replace(program)
         return program
 
-    def _check_images(self, chart: str, objects: Sequence[Manifest]) -> None:
-        missing = sorted(set(images(objects)) - set(self.bundle.images))
-        if missing:
-            raise BundleError(
-                f"{chart} with these values needs images that the bundle lacks",
-                found=", ".join(missing),
-                why="machines get images from the bundle alone",
-                fix="switch off what needs them in the site file, or add them to the catalog and:"
-                " provision bundle build",
-            )
+
+def require_images(bundle: BundleView, what: str, objects: Sequence[Manifest]) -> None:
+    """Refuse objects whose pods run images that the bundle does not have.
+
+    Raises
+    ------
+    BundleError
+        There are some; the error names them.
+    """
+    missing = sorted(set(images(objects)) - set(bundle.images))
+    if missing:
+        raise BundleError(
+            f"{what} needs images that the bundle lacks",
+            found=", ".join(missing),
+            why="machines get images from the bundle alone",
+            fix="switch off what needs them in the site file, or add them to the catalog and:"
+            " provision bundle build",
+        )
 
 
 def images(objects: Sequence[Manifest]) -> list[str]:
@@ -157,7 +165,8 @@ def images(objects: Sequence[Manifest]) -> list[str]:
     return found
 
 
-def _write(path: Path, text: str) -> None:
+def keep_text(path: Path, text: str) -> None:
+    """Put ``text`` at ``path`` as a whole, or leave what is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as fresh:
         fresh.write(text)

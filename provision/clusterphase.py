@@ -22,6 +22,7 @@ from provision.phase import (
     Skip,
     Unknown,
 )
+from provision.published import published
 from provision.site import Architecture
 
 WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet")
@@ -64,6 +65,10 @@ class ClusterPhase(AnsiblePhase):
             kubernetes=context.bundle.versions["kubernetes"],
         )
         return list(rendered)
+
+    def published(self, context: Context, name: str) -> Sequence[Manifest]:
+        """The objects in one of the bundle's files of manifests; not to be changed."""
+        return published(context.bundle, name, _architecture(), cache_path())
 
     def version(self, context: Context, component: str) -> str:
         """Version of one of the bundle's components.

@@ -26,7 +26,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from provision import pki, scram
+from provision import bcrypted, pki, scram
 from provision.errors import SecretsError
 from provision.privatefiles import (
     PARTIAL_PREFIX,
@@ -53,6 +53,7 @@ MARKER = ".store.json"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*", re.ASCII)
 """Names of secrets: relative paths of lower-case letters, digits, ``.``, ``_`` and ``-``."""
 
+_VERIFIERS = {"scram": scram, "bcrypt": bcrypted}
 _REFERENCE = re.compile(r"\{(secret|base64):([^{}]+)\}")
 _RESTORE = (
     "bring a backup: provision secrets import FILE; without one the cluster has to be made anew:"
@@ -454,7 +455,8 @@ class SecretStore:
             case Text():
                 self._write(spec.name, self._composed(spec) or b"")
             case Verifier():
-                self._write(spec.name, scram.new_verifier(self.read(spec.password)))
+                kind = _VERIFIERS[spec.kind]
+                self._write(spec.name, kind.new_verifier(self.read(spec.password)))
 
     def _key_of(self, spec: Authority | Certificate | KeyPair, new: Callable[[], bytes]) -> bytes:
         """The key that is there, or a new one, written before anything is made for it."""
@@ -497,7 +499,8 @@ class SecretStore:
         found, password = self._read(spec.name), self._read(spec.password)
         if found is None or password is None:
             return "not made yet"
-        return "" if scram.verifies(found, password) else "it is of another password"
+        fits = _VERIFIERS[spec.kind].verifies(found, password)
+        return "" if fits else "it is of another password"
 
     def _composed(self, spec: Text) -> bytes | None:
         """A text with its references filled in, or None while one is missing or due."""

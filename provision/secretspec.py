@@ -63,10 +63,12 @@ class Text:
 
 @dataclass(frozen=True)
 class Verifier:
-    """A SCRAM-SHA-256 verifier (RFC 5803) of the secret ``password``, which it does not tell."""
+    """What a server checks the secret ``password`` by, without being told it."""
 
     name: str
     password: str
+    kind: Literal["scram", "bcrypt"] = "scram"
+    """SCRAM-SHA-256 (RFC 5803), or bcrypt's hash."""
 
 
 SecretSpec = Authority | Certificate | KeyPair | Random | Text | Verifier

@@ -1,0 +1,1 @@
+"""What the components ``argocd`` and ``platform`` are made of."""

@@ -1,0 +1,317 @@
+"""argocd: keeps what runs in the cluster as Git repositories say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cryptography import x509
+from pydantic import Field
+
+from provision import manifests
+from provision.argocd.access import Oidc, Rbac, Repository
+from provision.argocd.names import ADMIN_HASH, ADMIN_PASSWORD, NAMESPACE, SERVER, VAULT_PATH
+from provision.argocd.objects import (
+    KNOWN_HOSTS,
+    RECONCILIATION,
+    Changes,
+    adapted,
+    authorities,
+    changed_config,
+    host_keys,
+    known_keys,
+    repository_secret,
+    secret_data,
+)
+from provision.charts import require_images
+from provision.clusterphase import ClusterPhase
+from provision.dns.offers import Name
+from provision.dns.zones import DNS_NAME
+from provision.explain import DNS_LABEL
+from provision.facts import Facts, ServiceQuery
+from provision.objectsecrets import stored
+from provision.phase import Context, Decision, Manifest, Run, Skip, Unknown
+from provision.phases.cert_manager import CertManagerSettings
+from provision.phases.dns import DnsSettings
+from provision.phases.load_balancer import LoadBalancerSettings
+from provision.phases.vault import VaultSettings, member_urls
+from provision.secretspec import Certificate, Random, SecretSpec, Verifier
+from provision.site import Address, SecretRef, Settings, Site
+
+TLS = "argocd-server-tls"
+"""Secret with the server's certificate; the server notices when it changes."""
+
+
+class ArgocdSettings(Settings):
+    """Settings of Argo CD."""
+
+    component = "argocd"
+    optional = True
+
+    address: Address
+    """Address of one of the load balancer's pools at which it is reached."""
+    host: Annotated[str, Field(pattern=DNS_NAME, max_length=253)] | None = None
+    """Name by which it is reached; without it, ``argocd`` in the site's zone (``dns.zone``)."""
+    issuer: Annotated[str, Field(pattern=DNS_LABEL)] | None = None
+    """One of ``cert_manager.issuers``, which signs its certificate; without it, the site's own
+    authority does."""
+    replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    """How many there are of what answers people and of what reads repositories, on different
+    machines where they can be."""
+    reconciliation_seconds: Annotated[int, Field(ge=5, le=86400)] = 60
+    """Seconds between two looks at a repository whose server does not tell of commits itself."""
+    rbac: Rbac = Rbac()
+    """Who may do what, besides the user ``admin``."""
+    oidc: Oidc | None = None
+    """Sign-on by an OpenID provider."""
+    repositories: dict[Annotated[str, Field(pattern=DNS_LABEL)], Repository] = Field(
+        default_factory=dict
+    )
+    """Repositories that not everyone may read, or whose servers are not known to everyone."""
+
+
+class Argocd(ClusterPhase):
+    """What Argo CD's project publishes, set up for the site."""
+
+    name = "argocd"
+    after = ("cert_manager", "cilium", "depot", "dns", "load_balancer", "machine", "vault")
+    settings = ArgocdSettings
+    bundled = ("argocd",)
+    on_request = bundled
+    namespace = NAMESPACE
+
+    def validate_site(self, site: Site) -> Iterator[str]:
+        """It needs an address, a name and a certificate, and secrets that are there."""
+        settings = site.settings(ArgocdSettings)
+        yield from _address_problems(site, settings.address)
+        if settings.host is None and not site.has(DnsSettings):
+            yield "argocd.host is missing, and this site has no zone (dns.zone) to take one from"
+        if settings.issuer is not None:
+            issuers = (
+                site.settings(CertManagerSettings).issuers if site.has(CertManagerSettings) else {}
+            )
+            if settings.issuer not in issuers:
+                yield (
+                    f"argocd.issuer {settings.issuer} is none of cert_manager.issuers"
+                    f" ({', '.join(issuers) or 'there are none'})"
+                )
+        for key, reference in _references(settings):
+            if reference.prompt:
+                yield (
+                    f"{key} cannot be asked for: the cluster keeps it; give {{file: PATH}}"
+                    " or {store: NAME}"
+                )
+        for key, path in _files(settings):
+            yield from _file_problems(key, site.resolve(path))
+
+    def secrets(self, site: Site) -> Sequence[SecretSpec]:
+        """The password of ``admin``, and a certificate where no issuer signs one."""
+        settings = site.settings(ArgocdSettings)
+        own: list[SecretSpec] = [
+            Random(ADMIN_PASSWORD),
+            Verifier(ADMIN_HASH, ADMIN_PASSWORD, kind="bcrypt"),
+        ]
+        if settings.issuer is None:
+            host = host_of(site)
+            names = (host, str(settings.address))
+            own.append(Certificate(SERVER, "site-ca", host, names=names))
+        return own
+
+    def names(self, site: Site) -> Sequence[Name]:
+        """Its host name, where that is in the site's zone."""
+        if not site.has(DnsSettings):
+            return ()
+        host = host_of(site)
+        label = host.removesuffix(f".{site.settings(DnsSettings).zone}")
+        return () if label == host else (Name(label, (site.settings(ArgocdSettings).address,)),)
+
+    def objects(self, context: Context) -> Sequence[Manifest]:
+        """What is published with the site's changes, its certificate, and its repositories."""
+        site = context.site
+        settings = site.settings(ArgocdSettings)
+        self.version(context, "argocd")
+        published = self.published(context, "argocd-manifests")
+        own = list(adapted(published, _changes(site, published), context.bundle.images))
+        require_images(context.bundle, self.name, own)
+        repositories = settings.repositories.items()
+        return [
+            manifests.namespace(NAMESPACE),
+            *own,
+            _certificate(site),
+            *(repository_secret(name, repository, site) for name, repository in repositories),
+        ]
+
+    def service(self, context: Context) -> ServiceQuery | None:
+        """How the password stands in the site's Vault."""
+        secrets = vault_secrets(context.site)
+        return ServiceQuery("vault secrets", secrets) if secrets else None
+
+    def decide(self, context: Context, facts: Facts) -> Decision:
+        """Run for objects that differ, and for a password that Vault does not keep."""
+        decided = super().decide(context, facts)
+        told = facts.services.get(self.name)
+        if told is None or isinstance(decided, Unknown):
+            return decided
+        unkept = [
+            f"secret {path} of Vault is {state}, wanted kept"
+            for path, state in told["found"].items()
+            if state != "kept"
+        ]
+        if isinstance(decided, Skip) and not unkept:
+            waiting = f"the password cannot be kept in Vault: {told['error']}"
+            return Skip(decided.reason, attention=waiting) if told["error"] else decided
+        given = decided if isinstance(decided, Run) else Run({})
+        if not unkept:
+            return given
+        leader = next(name for name in context.site.control_plane if name in facts.reachable)
+        nothing: dict[str, Any] = {"argocd_objects": []}
+        return Run(
+            {**given.reasons, leader: [*given.reasons.get(leader, ()), *unkept]},
+            variables={
+                **given.variables,
+                leader: {
+                    **given.variables.get(leader, nothing),
+                    "argocd_vault": vault_secrets(context.site),
+                },
+            },
+        )
+
+    def variables(self, context: Context, host: str) -> Mapping[str, Any]:
+        """Variables of the role ``argocd``."""
+        first = host == context.site.control_plane[0]
+        return {
+            **super().variables(context, host),
+            "argocd_vault": vault_secrets(context.site) if first else {},
+        }
+
+
+def host_of(site: Site) -> str:
+    """The name by which Argo CD is reached."""
+    return site.settings(ArgocdSettings).host or f"argocd.{site.settings(DnsSettings).zone}"
+
+
+def vault_secrets(site: Site) -> dict[str, Any]:
+    """The password as the site's Vault keeps it; nothing where it has no Vault."""
+    if not site.has(VaultSettings):
+        return {}
+    fields = {"username": "admin", "url": f"https://{host_of(site)}"}
+    secret = {"fields": fields, "secret": ADMIN_PASSWORD}
+    return {"members": member_urls(site), "secrets": {VAULT_PATH: secret}}
+
+
+def _changes(site: Site, published: Sequence[Manifest]) -> Changes:
+    """What the site says of the published objects, by their kinds and names."""
+    settings = site.settings(ArgocdSettings)
+    repositories = settings.repositories.values()
+    looks = {RECONCILIATION: f"{settings.reconciliation_seconds}s"}
+    read_at_start = {"spec": {"template": {"metadata": {"annotations": looks}}}}
+    config = changed_config(
+        f"https://{host_of(site)}", settings.reconciliation_seconds, settings.oidc, site
+    )
+    rbac = {
+        "policy.csv": settings.rbac.policy,
+        "policy.default": settings.rbac.default_role,
+        "scopes": f"[{', '.join(settings.rbac.scopes)}]",
+    }
+    changes: dict[str, Mapping[str, Any]] = {
+        "ConfigMap argocd-cm": {"data": config},
+        # So that an application itself says which of its resources is not healthy.
+        "ConfigMap argocd-cmd-params-cm": {"data": {"controller.resource.health.persist": "true"}},
+        "ConfigMap argocd-rbac-cm": {"data": rbac},
+        "ConfigMap argocd-tls-certs-cm": {"data": authorities(repositories, site)},
+        "Secret argocd-secret": {"data": secret_data(settings.oidc, site)},
+        "Service argocd-server": {
+            "spec": {"type": "LoadBalancer", "loadBalancerIP": str(settings.address)}
+        },
+        "StatefulSet argocd-application-controller": read_at_start,
+        "Deployment argocd-repo-server": {
+            "spec": {**read_at_start["spec"], "replicas": settings.replicas}
+        },
+        "Deployment argocd-server": {"spec": _servers(settings.replicas)},
+    }
+    own_keys = host_keys(repositories, site)
+    if own_keys:
+        keys = known_keys(published) + own_keys
+        changes[f"ConfigMap {KNOWN_HOSTS}"] = {"data": {"ssh_known_hosts": keys}}
+    return changes
+
+
+def _servers(replicas: int) -> dict[str, Any]:
+    # Each limits logins, and has to know that it is not alone.
+    shared = [{"name": "ARGOCD_API_SERVER_REPLICAS", "value": str(replicas)}]
+    container = {"name": "argocd-server", "env": shared}
+    return {"replicas": replicas, "template": {"spec": {"containers": [container]}}}
+
+
+def _certificate(site: Site) -> Manifest:
+    """The server's certificate, or the wish for one."""
+    settings = site.settings(ArgocdSettings)
+    metadata = {"name": TLS, "namespace": NAMESPACE}
+    if settings.issuer is None:
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": metadata,
+            "type": "kubernetes.io/tls",
+            "data": {"tls.crt": stored(f"{SERVER}.crt"), "tls.key": stored(f"{SERVER}.key")},
+        }
+    return {
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "Certificate",
+        "metadata": metadata,
+        "spec": {
+            "secretName": TLS,
+            "dnsNames": [host_of(site)],
+            "issuerRef": {"kind": "ClusterIssuer", "name": settings.issuer},
+        },
+    }
+
+
+def _address_problems(site: Site, address: Address) -> Iterator[str]:
+    if not site.has(LoadBalancerSettings):
+        yield (
+            f"argocd.address {address} is to be given by load_balancer, which this site has not:"
+            " write load_balancer with a pool that holds it"
+        )
+        return
+    pools = site.settings(LoadBalancerSettings).pools
+    held = any(
+        first.version == address.version and int(first) <= int(address) <= int(last)
+        for pool in pools.values()
+        for first, last in pool.addresses
+    )
+    if not held:
+        yield (
+            f"argocd.address {address} is in none of load_balancer.pools"
+            f" ({', '.join(pools) or 'there are none'})"
+        )
+
+
+def _references(settings: ArgocdSettings) -> Iterator[tuple[str, SecretRef]]:
+    for name, repository in settings.repositories.items():
+        for field, reference in repository.secrets:
+            yield f"argocd.repositories.{name}.{field}", reference
+    if settings.oidc is not None:
+        yield "argocd.oidc.client_secret", settings.oidc.client_secret
+
+
+def _files(settings: ArgocdSettings) -> Iterator[tuple[str, Path]]:
+    for name, repository in settings.repositories.items():
+        for field in ("ca", "known_hosts"):
+            path = getattr(repository, field)
+            if path is not None:
+                yield f"argocd.repositories.{name}.{field}", path
+    if settings.oidc is not None and settings.oidc.ca is not None:
+        yield "argocd.oidc.ca", settings.oidc.ca
+
+
+def _file_problems(key: str, path: Path) -> Iterator[str]:
+    try:
+        content = path.read_bytes()
+        if key.endswith(".ca"):
+            x509.load_pem_x509_certificates(content)
+    except OSError as error:
+        yield f"{key} {path} cannot be read: {error.strerror}"
+    except ValueError:
+        yield f"{key} {path} holds no certificate in PEM form"

@@ -1,0 +1,280 @@
+"""What the argocd phase refuses, and what it makes of the published objects."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from provision.argocd.objects import adapted
+from provision.dns.offers import Name
+from provision.phases.argocd import Argocd, _changes, vault_secrets
+from provision.secretspec import Certificate
+from provision.site import Site
+from tests.support.cases import make_context, make_site
+
+HOST = "argocd.site.example.org"
+REDIS = "docker.io/library/redis:7.0.15-bookworm"
+
+
+def workload(kind: str, name: str, image: str) -> dict[str, Any]:
+    container = {"name": name, "image": image, "imagePullPolicy": "Always", "env": [{"name": "A"}]}
+    spec = {"template": {"metadata": {}, "spec": {"containers": [container]}}}
+    return {"kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+OWN = "quay.io/argoproj/argocd:v3.6.1"
+PUBLISHED: list[dict[str, Any]] = [
+    {"kind": "ClusterRole", "metadata": {"name": "argocd-server"}},
+    {"kind": "ConfigMap", "metadata": {"name": "argocd-cm"}, "data": {"kept": "as it is"}},
+    {"kind": "ConfigMap", "metadata": {"name": "argocd-rbac-cm"}},
+    {"kind": "ConfigMap", "metadata": {"name": "argocd-tls-certs-cm"}},
+    {
+        "kind": "ConfigMap",
+        "metadata": {"name": "argocd-ssh-known-hosts-cm"},
+        "data": {"ssh_known_hosts": "github.com ssh-ed25519 A\n"},
+    },
+    {"kind": "Secret", "metadata": {"name": "argocd-secret"}, "type": "Opaque"},
+    {"kind": "Service", "metadata": {"name": "argocd-server"}, "spec": {"ports": []}},
+    {"kind": "Service", "metadata": {"name": "argocd-dex-server"}, "spec": {}},
+    workload("Deployment", "argocd-dex-server", "ghcr.io/dexidp/dex:v2"),
+    workload("Deployment", "argocd-redis", "public.ecr.aws/docker/library/redis:8-alpine"),
+    workload("Deployment", "argocd-repo-server", OWN),
+    workload("Deployment", "argocd-server", OWN),
+    workload("StatefulSet", "argocd-application-controller", OWN),
+]
+
+
+def site(*others: str, **settings: Any) -> Site:
+    changes = {"argocd": {"address": "192.0.2.205", "host": HOST, **settings}}
+    return make_site(changes, "load_balancer", *others)
+
+
+def problems(*others: str, **settings: Any) -> list[str]:
+    return list(Argocd().validate_site(site(*others, **settings)))
+
+
+def made(**settings: Any) -> dict[str, Mapping[str, Any]]:
+    changes = _changes(site(**settings), PUBLISHED)
+    objects = adapted(PUBLISHED, changes, ["registry.k8s.io/pause:3", REDIS])
+    return {f"{item['kind']} {item['metadata']['name']}": item for item in objects}
+
+
+def test_a_site_that_has_what_it_takes() -> None:
+    assert problems() == []
+
+
+def test_its_address_comes_from_the_load_balancer() -> None:
+    assert problems(address="192.0.2.199") == [
+        "argocd.address 192.0.2.199 is in none of load_balancer.pools (public)"
+    ]
+    alone = make_site({"argocd": {"address": "192.0.2.205", "host": HOST}})
+    (problem,) = Argocd().validate_site(alone)
+    assert problem.startswith("argocd.address 192.0.2.205 is to be given by load_balancer")
+
+
+def test_it_needs_a_name() -> None:
+    assert problems(host=None) == [
+        "argocd.host is missing, and this site has no zone (dns.zone) to take one from"
+    ]
+    assert problems("dns", host=None) == []
+
+
+def test_its_name_is_kept_where_it_is_in_the_sites_zone() -> None:
+    phase = Argocd()
+    (name,) = phase.names(site("dns", host=None))
+    assert name == Name("argocd", (name.addresses[0],))
+    assert str(name.addresses[0]) == "192.0.2.205"
+    assert phase.names(site("dns", host="argocd.example.net")) == ()
+    assert phase.names(site()) == ()
+
+
+def test_who_signs_its_certificate_must_be_there() -> None:
+    assert problems(issuer="letsencrypt-dns") == [
+        "argocd.issuer letsencrypt-dns is none of cert_manager.issuers (there are none)"
+    ]
+    assert problems("cert_manager", issuer="letsencrypt-dns") == [
+        "argocd.issuer letsencrypt-dns is none of cert_manager.issuers (site-ca)"
+    ]
+    assert problems("cert_manager", issuer="site-ca") == []
+
+
+def test_the_sites_authority_signs_where_no_issuer_does() -> None:
+    specs = Argocd().secrets(site())
+    (own,) = [spec for spec in specs if isinstance(spec, Certificate)]
+    assert own.names == (HOST, "192.0.2.205")
+    assert len(Argocd().secrets(site("cert_manager", issuer="site-ca"))) == len(specs) - 1
+
+
+def test_a_secret_that_the_cluster_keeps_is_not_asked_for() -> None:
+    private = {"url": "https://git.example.org/a.git", "password": {"prompt": True}}
+    provider = {"issuer": "https://id.example.org", "client_id": "a"}
+    oidc = {**provider, "client_secret": {"prompt": True}}
+    found = problems(repositories={"private": private}, oidc=oidc)
+    assert [text.partition(" cannot")[0] for text in found] == [
+        "argocd.repositories.private.password",
+        "argocd.oidc.client_secret",
+    ]
+
+
+def test_files_must_be_there_and_hold_what_they_should(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+    (tmp_path / "text").write_text("nothing of the kind")
+    url = "https://git.example.org/a.git"
+    repositories = {
+        "none": {"url": url, "ca": str(tmp_path / "none.pem")},
+        "text": {"url": url, "ca": str(tmp_path / "text")},
+        "keys": {"url": "git@example.org:a.git", "known_hosts": str(tmp_path / "no_hosts")},
+    }
+    assert problems(repositories=repositories) == [
+        (
+            f"argocd.repositories.none.ca {tmp_path}/none.pem cannot be read:"
+            " No such file or directory"
+        ),
+        f"argocd.repositories.text.ca {tmp_path}/text holds no certificate in PEM form",
+        (
+            f"argocd.repositories.keys.known_hosts {tmp_path}/no_hosts cannot be read:"
+            " No such file or directory"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("repository", "says"),
+    [
+        ({"url": "git@example.org:a.git", "password": {"store": "x"}}, "no use for password"),
+        ({"url": "https://example.org/a.git", "ssh_key": {"store": "x"}}, "no use for ssh_key"),
+        ({"url": "ssh://git@example.org/a.git", "ca": "ca.pem"}, "no use for ca"),
+        ({"url": "example.org/a.git"}, "String should match pattern"),
+    ],
+)
+def test_a_repository_takes_what_goes_with_its_address(
+    repository: Mapping[str, Any], says: str
+) -> None:
+    with pytest.raises(ValidationError, match=says):
+        site(repositories={"a": repository})
+
+
+def test_what_machines_remember_can_be_read_again() -> None:
+    """Otherwise it could not be taken off by what it was made with."""
+    over_http = {"url": "https://git.example.org/a.git", "password": {"store": "x"}}
+    over_ssh = {"url": "git@example.org:b.git", "ssh_key": {"store": "x"}, "known_hosts": "keys"}
+    before = site(repositories={"a": over_http, "b": over_ssh})
+    remembered = Argocd().remembered(before)["argocd"]
+    assert make_site({"argocd": remembered}, "load_balancer").digest == before.digest
+
+
+def test_objects_are_in_the_namespace_and_dex_is_none_of_them() -> None:
+    found = made()
+    assert not [name for name in found if "dex" in name]
+    assert "namespace" not in found["ClusterRole argocd-server"]["metadata"]
+    assert found["ConfigMap argocd-cm"]["metadata"]["namespace"] == "argocd"
+    assert "namespace" not in PUBLISHED[1]["metadata"], "what is published is not changed"
+
+
+def test_pods_run_what_the_bundle_has() -> None:
+    found = made()
+    images = {}
+    for name in ("Deployment argocd-redis", "StatefulSet argocd-application-controller"):
+        (container,) = found[name]["spec"]["template"]["spec"]["containers"]
+        assert container["imagePullPolicy"] == "IfNotPresent"
+        images[name.rpartition(" ")[2]] = container["image"]
+    assert images == {"argocd-redis": REDIS, "argocd-application-controller": OWN}
+
+
+def test_what_the_site_says_is_laid_over_what_is_published() -> None:
+    found = made(replicas=3, rbac={"default_role": "role:readonly", "policy": "g, a, role:admin"})
+    assert found["ConfigMap argocd-cm"]["data"] == {
+        "kept": "as it is",
+        "url": f"https://{HOST}",
+        "timeout.reconciliation": "60s",
+        "timeout.reconciliation.jitter": "0s",
+    }
+    assert found["ConfigMap argocd-rbac-cm"]["data"] == {
+        "policy.csv": "g, a, role:admin",
+        "policy.default": "role:readonly",
+        "scopes": "[groups]",
+    }
+    service = found["Service argocd-server"]["spec"]
+    assert service == {"ports": [], "type": "LoadBalancer", "loadBalancerIP": "192.0.2.205"}
+    server = found["Deployment argocd-server"]["spec"]
+    assert server["replicas"] == 3
+    (container,) = server["template"]["spec"]["containers"]
+    own = {"name": "ARGOCD_API_SERVER_REPLICAS", "value": "3"}
+    assert container["env"] == [{"name": "A"}, own]
+    assert found["Deployment argocd-repo-server"]["spec"]["replicas"] == 3
+
+
+def test_pods_that_read_the_interval_at_their_start_are_made_new() -> None:
+    first, second = made(), made(reconciliation_seconds=10)
+    for name in ("StatefulSet argocd-application-controller", "Deployment argocd-repo-server"):
+        told = [
+            found[name]["spec"]["template"]["metadata"]["annotations"] for found in (first, second)
+        ]
+        assert told == [{"provision/reconciliation": "60s"}, {"provision/reconciliation": "10s"}]
+
+
+def test_sign_on_by_a_provider() -> None:
+    oidc = {
+        "issuer": "https://id.example.org/realms/site",
+        "client_id": "argocd",
+        "client_secret": {"store": "oidc"},
+    }
+    found = made(oidc=oidc)
+    config = yaml.safe_load(found["ConfigMap argocd-cm"]["data"]["oidc.config"])
+    assert config == {
+        "name": "OpenID",
+        "issuer": "https://id.example.org/realms/site",
+        "clientID": "argocd",
+        "clientSecret": "$oidc.clientSecret",
+        "requestedScopes": ["openid", "profile", "email", "groups"],
+    }
+    assert found["Secret argocd-secret"]["data"] == {
+        "admin.password": {"store": "argocd/admin-password-hash"},
+        "oidc.clientSecret": {"store": "oidc"},
+    }
+
+
+def test_repositories_with_all_that_it_takes_to_read_them(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("AUTHORITY\n")
+    (tmp_path / "hosts").write_text("git.example.org ssh-ed25519 B\n\n")
+    over_http = {
+        "url": "https://git.example.org:8443/a.git",
+        "password": {"store": "token"},
+        "ca": str(tmp_path / "ca.pem"),
+        "every": True,
+    }
+    over_ssh = {
+        "url": "ssh://git@git.example.org/b.git",
+        "ssh_key": {"file": "/keys/id"},
+        "known_hosts": str(tmp_path / "hosts"),
+    }
+    repositories = {"a": over_http, "b": over_ssh}
+    found = made(repositories=repositories)
+    authorities = found["ConfigMap argocd-tls-certs-cm"]["data"]
+    assert authorities == {"git.example.org": "AUTHORITY\n"}
+    known = found["ConfigMap argocd-ssh-known-hosts-cm"]["data"]["ssh_known_hosts"]
+    assert known == "github.com ssh-ed25519 A\ngit.example.org ssh-ed25519 B\n"
+    objects = Argocd().objects(make_context(site(repositories=repositories), tmp_path))
+    by_name = {item["metadata"]["name"]: item for item in objects}
+    first, second = by_name["repository-a"], by_name["repository-b"]
+    kind = "argocd.argoproj.io/secret-type"
+    assert [one["metadata"]["labels"][kind] for one in (first, second)] == [
+        "repo-creds",
+        "repository",
+    ]
+    assert base64.b64decode(first["data"]["url"]).decode() == "https://git.example.org:8443/a.git"
+    assert first["data"]["password"] == {"store": "token"}
+    assert second["data"]["sshPrivateKey"] == {"file": "/keys/id"}
+
+
+def test_vault_keeps_the_password_where_the_site_has_one() -> None:
+    assert vault_secrets(site()) == {}
+    (secret,) = vault_secrets(site("vault"))["secrets"].items()
+    fields = {"username": "admin", "url": f"https://{HOST}"}
+    assert secret == ("secret/argocd/admin", {"fields": fields, "secret": "argocd/admin-password"})
