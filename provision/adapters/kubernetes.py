@@ -23,6 +23,7 @@ from provision.adapters.kubeapi import (
     message,
     refusal,
 )
+from provision.argocd.applications import last_event, unfit
 from provision.compare import applied_fields, differing_fields, says_all, within
 from provision.errors import SecretsError, UnreachableError
 from provision.facts import ClusterFacts, NodeFacts, ObjectState
@@ -95,7 +96,8 @@ class ClusterReader:
         ``API answers at its endpoint``; ``nodes registered`` and ``nodes
         ready`` (``nodes``); ``control plane pods ready`` (``nodes``); ``system
         pods ready`` (``namespace``); ``workloads rolled out`` (``workloads``:
-        kind, namespace and name each).
+        kind, namespace and name each); ``applications synced and healthy``
+        (``namespace``, and as ``exceptions`` the names that do not count).
         """
         judges: dict[str, Callable[[Mapping[str, Any]], Phrases]] = {
             "API answers at its endpoint": self._api_problems,
@@ -108,6 +110,7 @@ class ClusterReader:
                 self.pods(given.get("namespace", "kube-system"))
             ),
             "workloads rolled out": self._rollout_problems,
+            "applications synced and healthy": self._application_problems,
         }
         return {name: partial(judged, judge) for name, judge in judges.items()}
 
@@ -154,6 +157,15 @@ class ClusterReader:
                 yield from conditions.rollout_problems(found)
             else:
                 yield f"{workload['kind']} {workload['name']}: {message(found)}"
+
+    def _application_problems(self, given: Mapping[str, Any]) -> Phrases:
+        path = f"/apis/argoproj.io/v1alpha1/namespaces/{given['namespace']}/applications"
+        for found in unfit(self.connect().items(path), given["exceptions"]):
+            said = ""
+            if found.resource is not None and found.resource.namespace:
+                events = f"/api/v1/namespaces/{found.resource.namespace}/events"
+                said = last_event(self.connect().items(events), found.resource)
+            yield f"{found} ({said})" if said else str(found)
 
 
 def _node(item: Mapping[str, Any]) -> NodeFacts:

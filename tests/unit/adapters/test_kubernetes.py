@@ -177,3 +177,43 @@ def test_a_condition_does_not_raise_when_the_api_is_gone(tmp_path: Path) -> None
     holds, seen = conditions["nodes ready"]({"nodes": ["n1"]})
     assert not holds
     assert "refused" in seen
+
+
+def test_an_application_that_is_not_healthy_is_told_with_the_last_event(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    def holds() -> tuple[bool, str]:
+        reader = ClusterReader(SecretStore(tmp_path))
+        given = {"namespace": "argocd", "exceptions": ["other"]}
+        return reader.conditions()["applications synced and healthy"](given)
+
+    assert not holds()[0], "nothing is known before the kind is there"
+    below = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
+    status: dict[str, Any] = {
+        "sync": {"status": "Synced"},
+        "health": {"status": "Degraded"},
+        "resources": [
+            {
+                "kind": "Deployment",
+                "namespace": "web",
+                "name": "web",
+                "status": "Synced",
+                "health": {"status": "Degraded", "message": "exceeded its progress deadline"},
+            }
+        ],
+    }
+    for name in ("web", "other"):
+        cluster.objects[f"{below}/{name}"] = {"metadata": {"name": name}, "status": status}
+    cluster.objects["/api/v1/namespaces/web/events/e1"] = {
+        "involvedObject": {"kind": "Pod", "name": "web-6d4f-x"},
+        "type": "Warning",
+        "reason": "Failed",
+        "message": "no such image",
+    }
+    told = (
+        "application web is Synced and Degraded, Deployment web/web:"
+        " exceeded its progress deadline (Failed: no such image)"
+    )
+    assert holds() == (False, told)
+    cluster.objects[f"{below}/web"]["status"] = {**status, "health": {"status": "Healthy"}}
+    assert holds() == (True, "")

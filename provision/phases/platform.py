@@ -1,0 +1,196 @@
+"""platform: applications in the cluster, as the site's own Git repository says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from provision.argocd.access import URL
+from provision.argocd.names import NAMESPACE
+from provision.clusterphase import ClusterPhase
+from provision.explain import DNS_LABEL
+from provision.facts import Facts
+from provision.phase import Context, Decision, GateSpec, Manifest, Skip
+from provision.phases.argocd import ArgocdSettings
+from provision.site import Model, Settings, Site
+
+THIS_CLUSTER = "https://kubernetes.default.svc"
+EVERYTHING = ({"group": "*", "kind": "*"},)
+ApplicationName = Annotated[str, Field(pattern=DNS_LABEL)]
+
+
+class Ignored(Model):
+    """Fields of an object that its controller changes, which is no difference."""
+
+    group: str = ""
+    """Its API group; empty for Kubernetes' own core."""
+    kind: Annotated[str, Field(min_length=1)]
+    """Its kind."""
+    namespace: str = ""
+    """Its namespace; any without it."""
+    name: str = ""
+    """Its name; any without it."""
+    json_pointers: tuple[Annotated[str, Field(pattern="^/")], ...] = ()
+    """Fields as RFC 6901 writes them, such as ``/spec/replicas``."""
+    jq_paths: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Fields as jq writes them."""
+    managers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Field managers, all of whose fields are meant."""
+
+
+class PlatformSettings(Settings):
+    """The platform's repository, and how it is followed."""
+
+    component = "platform"
+    optional = True
+
+    repository: Annotated[str, Field(pattern=URL)]
+    """Git repository of the site; what it takes to read it stands in ``argocd.repositories``."""
+    path: Annotated[str, Field(pattern=r"^[^/\s][^\s]*$")] = "platform"
+    """Folder in it with the applications: manifests of Application objects, or a Helm chart or
+    kustomization that makes them."""
+    revision: Annotated[str, Field(min_length=1)] = "HEAD"
+    """Branch, tag or commit."""
+    name: ApplicationName = "platform"
+    """Name of the application that is all the others, and of their project."""
+    sources: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Further repositories that applications may come from; ``*`` stands for any text."""
+    values: dict[str, Any] = Field(default_factory=dict)
+    """The site's values for the folder's Helm chart."""
+    value_files: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Files of values in the repository, relative to the folder, such as ``values-SITE.yaml``."""
+    automated: bool = True
+    """Whether the repository's applications are brought in by themselves."""
+    prune: bool = True
+    """Whether applications go that the repository does not name any more."""
+    self_heal: bool = True
+    """Whether applications that were changed by hand are put right."""
+    ignore_differences: tuple[Ignored, ...] = ()
+    """Fields that do not count, of the Application objects or whatever else the folder holds."""
+    exceptions: dict[ApplicationName, Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+    """Applications that need not be Synced and Healthy, each with the reason why."""
+    deadline_seconds: Annotated[int, Field(ge=10, le=86400)] = 900
+    """Seconds within which every application must be Synced and Healthy."""
+
+
+class Platform(ClusterPhase):
+    """A project, and the application that is all applications."""
+
+    name = "platform"
+    after = (
+        "argocd",
+        "cert_manager",
+        "cilium",
+        "depot",
+        "dns",
+        "kubernetes",
+        "load_balancer",
+        "local_storage",
+        "machine",
+        "shared_storage",
+        "vault",
+        "vault_kubernetes",
+    )
+    settings = PlatformSettings
+    namespace = NAMESPACE
+
+    def validate_site(self, site: Site) -> Iterator[str]:
+        """Whatever is to be ignored must be named."""
+        settings = site.settings(PlatformSettings)
+        for number, ignored in enumerate(settings.ignore_differences):
+            if not (ignored.json_pointers or ignored.jq_paths or ignored.managers):
+                yield (
+                    f"platform.ignore_differences.{number} names no field: give json_pointers,"
+                    " jq_paths or managers"
+                )
+
+    def objects(self, context: Context) -> Sequence[Manifest]:
+        """The project, then the application."""
+        settings = context.site.settings(PlatformSettings)
+        return [_project(settings), _application(settings)]
+
+    def decide(self, context: Context, facts: Facts) -> Decision:
+        """Run for objects that differ, where the site has Argo CD to follow the repository."""
+        if not context.site.has(ArgocdSettings):
+            return Skip(
+                "there is no Argo CD", attention="write `argocd: {address: …}` into the site file"
+            )
+        return super().decide(context, facts)
+
+    def gates(self, context: Context, hosts: Sequence[str]) -> Sequence[GateSpec]:
+        """Every application is there and runs."""
+        if not context.site.has(ArgocdSettings):
+            return ()
+        settings = context.site.settings(PlatformSettings)
+        return (
+            GateSpec(
+                "applications synced and healthy",
+                settings.deadline_seconds,
+                {"namespace": NAMESPACE, "exceptions": sorted(settings.exceptions)},
+            ),
+        )
+
+
+def _project(settings: PlatformSettings) -> Manifest:
+    return _object(
+        "AppProject",
+        settings.name,
+        {
+            "description": "Applications of the site's platform",
+            "sourceRepos": [settings.repository, *settings.sources],
+            "destinations": [{"server": THIS_CLUSTER, "namespace": "*"}],
+            "clusterResourceWhitelist": list(EVERYTHING),
+        },
+    )
+
+
+def _application(settings: PlatformSettings) -> Manifest:
+    source: dict[str, Any] = {
+        "repoURL": settings.repository,
+        "path": settings.path,
+        "targetRevision": settings.revision,
+    }
+    helm: dict[str, Any] = {}
+    if settings.value_files:
+        helm["valueFiles"] = list(settings.value_files)
+    if settings.values:
+        helm["valuesObject"] = dict(settings.values)
+    if helm:
+        source["helm"] = helm
+    spec: dict[str, Any] = {
+        "project": settings.name,
+        "source": source,
+        "destination": {"server": THIS_CLUSTER, "namespace": NAMESPACE},
+    }
+    if settings.automated:
+        automated = {"prune": settings.prune, "selfHeal": settings.self_heal}
+        spec["syncPolicy"] = {"automated": automated}
+    if settings.ignore_differences:
+        spec["ignoreDifferences"] = [_ignored(one) for one in settings.ignore_differences]
+    return _object("Application", settings.name, spec)
+
+
+def _ignored(one: Ignored) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "group": one.group,
+        "kind": one.kind,
+        "namespace": one.namespace,
+        "name": one.name,
+        "jsonPointers": list(one.json_pointers),
+        "jqPathExpressions": list(one.jq_paths),
+        "managedFieldsManagers": list(one.managers),
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _object(kind: str, name: str, spec: Mapping[str, Any]) -> Manifest:
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": dict(spec),
+    }

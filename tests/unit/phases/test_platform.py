@@ -1,0 +1,78 @@
+"""What the platform phase refuses, and the application that it makes of the settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from provision.phases.platform import Platform
+from provision.site import Site
+from tests.support.cases import make_context, make_site
+
+URL = "https://git.example.org/platform.git"
+
+
+def site(**settings: Any) -> Site:
+    return make_site({"platform": {"repository": URL, **settings}}, "argocd")
+
+
+def application(**settings: Any) -> dict[str, Any]:
+    project, found = Platform().objects(make_context(site(**settings)))
+    assert project["metadata"] == found["metadata"]
+    spec: dict[str, Any] = found["spec"]
+    assert spec["project"] == project["metadata"]["name"]
+    return spec
+
+
+def test_without_argo_cd_nothing_is_waited_for() -> None:
+    """So that a site which names neither any more can take off one after the other."""
+    alone = make_site({"platform": {"repository": URL}})
+    assert list(Platform().validate_site(alone)) == []
+    assert Platform().gates(make_context(alone), []) == ()
+
+
+def test_ignored_differences_must_name_fields() -> None:
+    ignored = [{"kind": "Secret", "json_pointers": ["/data"]}, {"group": "apps", "kind": "Job"}]
+    assert list(Platform().validate_site(site(ignore_differences=ignored))) == [
+        "platform.ignore_differences.1 names no field: give json_pointers, jq_paths or managers"
+    ]
+
+
+def test_it_follows_the_repository_by_itself() -> None:
+    spec = application()
+    assert spec["source"] == {"repoURL": URL, "path": "platform", "targetRevision": "HEAD"}
+    assert spec["syncPolicy"] == {"automated": {"prune": True, "selfHeal": True}}
+    assert application(prune=False, self_heal=False)["syncPolicy"] == {
+        "automated": {"prune": False, "selfHeal": False}
+    }
+    assert "syncPolicy" not in application(automated=False)
+
+
+def test_the_sites_values_are_laid_over_the_charts() -> None:
+    spec = application(values={"host": "a.example.org"}, value_files=["values-unit.yaml"])
+    assert spec["source"]["helm"] == {
+        "valueFiles": ["values-unit.yaml"],
+        "valuesObject": {"host": "a.example.org"},
+    }
+
+
+def test_fields_that_controllers_own_do_not_count() -> None:
+    replicas = {"group": "apps", "kind": "Deployment", "json_pointers": ["/spec/replicas"]}
+    by_manager = {"kind": "Service", "name": "web", "managers": ["metallb"]}
+    spec = application(ignore_differences=[replicas, by_manager])
+    assert spec["ignoreDifferences"] == [
+        {"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]},
+        {"kind": "Service", "name": "web", "managedFieldsManagers": ["metallb"]},
+    ]
+
+
+def test_applications_come_from_the_repository_and_from_those_that_are_named() -> None:
+    context = make_context(site(sources=["https://charts.example.org/*"]))
+    project, _ = Platform().objects(context)
+    assert project["spec"]["sourceRepos"] == [URL, "https://charts.example.org/*"]
+
+
+def test_the_gate_knows_the_exceptions() -> None:
+    exceptions = {"fileservers": "start on demand", "claims": "their sizes are the storage's"}
+    (gate,) = Platform().gates(make_context(site(exceptions=exceptions, deadline_seconds=60)), [])
+    assert (gate.condition, gate.seconds) == ("applications synced and healthy", 60)
+    assert gate.arguments == {"namespace": "argocd", "exceptions": ["claims", "fileservers"]}

@@ -1,0 +1,101 @@
+"""Which applications are not as they should be, and what is said of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provision.argocd.applications import Resource, last_event, unfit
+
+WEB = Resource("Deployment", "web", "web")
+
+
+def application(name: str, sync: str, health: str, **status: Any) -> dict[str, Any]:
+    found = {"sync": {"status": sync}, "health": {"status": health}, **status}
+    return {"metadata": {"name": name}, "status": found}
+
+
+def said(*applications: dict[str, Any], exceptions: tuple[str, ...] = ()) -> list[str]:
+    return [str(one) for one in unfit(applications, exceptions)]
+
+
+def test_those_that_are_well_are_not_named() -> None:
+    assert said(application("a", "Synced", "Healthy")) == []
+
+
+def test_exceptions_do_not_count() -> None:
+    broken = application("b", "OutOfSync", "Missing"), application("a", "Synced", "Degraded")
+    assert said(*broken, exceptions=("b",)) == ["application a is Synced and Degraded"]
+
+
+def test_one_that_is_new_was_not_looked_at() -> None:
+    assert said({"metadata": {"name": "new"}}) == [
+        "application new is Unknown and Unknown: Argo CD has not looked at it yet"
+    ]
+
+
+def test_the_resource_that_is_not_healthy_is_named_before_one_that_differs() -> None:
+    resources = [
+        {"kind": "ConfigMap", "namespace": "web", "name": "page", "status": "OutOfSync"},
+        {"kind": "Service", "namespace": "web", "name": "web", "status": "Synced"},
+        {
+            "kind": "Deployment",
+            "namespace": "web",
+            "name": "web",
+            "status": "Synced",
+            "health": {"status": "Degraded", "message": "exceeded its progress deadline"},
+        },
+    ]
+    degraded = application("web", "OutOfSync", "Degraded", resources=resources)
+    (found,) = unfit([degraded], ())
+    assert found.resource == WEB
+    assert str(found) == (
+        "application web is OutOfSync and Degraded, Deployment web/web:"
+        " exceeded its progress deadline"
+    )
+    (found,) = unfit([application("web", "OutOfSync", "Healthy", resources=resources[:2])], ())
+    assert str(found) == "application web is OutOfSync and Healthy, ConfigMap web/page"
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (
+            {"conditions": [{"type": "ComparisonError", "message": "no such revision"}]},
+            "no such revision",
+        ),
+        ({"conditions": [{"type": "OrphanedResourceWarning", "message": "x"}]}, ""),
+        ({"operationState": {"phase": "Failed", "message": "one task failed"}}, "one task failed"),
+        ({"operationState": {"phase": "Succeeded", "message": "all is done"}}, ""),
+    ],
+)
+def test_what_argo_cd_says(status: dict[str, Any], why: str) -> None:
+    (found,) = unfit([application("a", "Unknown", "Healthy", **status)], ())
+    assert found.why == why
+
+
+def test_a_resource_of_the_whole_cluster_has_no_namespace() -> None:
+    assert str(Resource("Namespace", "", "web")) == "Namespace web"
+
+
+def event(name: str, message: str, moment: str, kind: str = "Normal") -> dict[str, Any]:
+    return {
+        "involvedObject": {"name": name},
+        "type": kind,
+        "reason": "Happened",
+        "message": message,
+        "lastTimestamp": moment,
+    }
+
+
+def test_the_last_warning_about_what_a_resource_made_is_told() -> None:
+    events = [
+        event("web-6d4f", "cannot pull", "2026-01-01T00:00:01Z", "Warning"),
+        event("web-6d4f", "cannot pull again", "2026-01-01T00:00:02Z", "Warning"),
+        event("web", "scaled", "2026-01-01T00:00:03Z"),
+        event("website", "not this one", "2026-01-01T00:00:04Z", "Warning"),
+    ]
+    assert last_event(events, WEB) == "Happened: cannot pull again"
+    assert last_event(events[2:], WEB) == "Happened: scaled"
+    assert last_event(events[3:], WEB) == ""
