@@ -81,8 +81,8 @@ def confirm_host_key(key: UnknownHostKey) -> bool:
 
 
 SITE_COMMAND = re.compile(
-    r"\bprovision (check|plan|up|status|verify|reset|inventory|runs( show)?|(secrets|vault) \w+)"
-    r"(?! --site)\b"
+    r"\bprovision (check|plan|up|status|verify|reset|inventory|runs( show)?"
+    r"|(secrets|vault|platform) \w+)(?! --site)\b"
 )
 
 

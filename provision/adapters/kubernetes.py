@@ -136,6 +136,17 @@ class ClusterReader:
         """
         return self.connect().items(f"/api/v1/namespaces/{namespace}/pods")
 
+    def applications(self, namespace: str) -> Sequence[Mapping[str, Any]]:
+        """Argo CD's applications in a namespace, as the API gives them.
+
+        Raises
+        ------
+        UnreachableError
+            The API does not answer, or knows no such kind.
+        """
+        path = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/applications"
+        return self.connect().items(path)
+
     def _nodes(self) -> Sequence[Mapping[str, Any]]:
         return self.connect().items("/api/v1/nodes")
 
@@ -159,8 +170,7 @@ class ClusterReader:
                 yield f"{workload['kind']} {workload['name']}: {message(found)}"
 
     def _application_problems(self, given: Mapping[str, Any]) -> Phrases:
-        path = f"/apis/argoproj.io/v1alpha1/namespaces/{given['namespace']}/applications"
-        for found in unfit(self.connect().items(path), given["exceptions"]):
+        for found in unfit(self.applications(given["namespace"]), given["exceptions"]):
             said = ""
             if found.resource is not None and found.resource.namespace:
                 events = f"/api/v1/namespaces/{found.resource.namespace}/events"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,43 +28,72 @@ class Resource:
 
 
 @dataclass(frozen=True)
-class Unfit:
-    """An application that is not Synced and Healthy."""
+class Standing:
+    """How an application stands."""
 
     name: str
     sync: str
     health: str
+    revision: str
+    """Commit that it was last compared with."""
     why: str
-    """What Argo CD says; empty where it says nothing."""
+    """What Argo CD says where it is not as it should be; empty where it says nothing."""
     resource: Resource | None
     """The first resource that is not as it should be."""
 
+    @property
+    def well(self) -> bool:
+        """Whether it is Synced and Healthy."""
+        return (self.sync, self.health) == ("Synced", "Healthy")
+
+    @property
+    def detail(self) -> str:
+        """What is wrong, and with what."""
+        said = (str(self.resource) if self.resource else "", self.why)
+        return ": ".join(text for text in said if text)
+
     def __str__(self) -> str:
         text = f"application {self.name} is {self.sync} and {self.health}"
-        if self.resource is not None:
-            text += f", {self.resource}"
-        return f"{text}: {self.why}" if self.why else text
+        if self.resource is None:
+            return f"{text}: {self.why}" if self.why else text
+        return f"{text}, {self.detail}"
 
 
-def unfit(applications: Iterable[Object], exceptions: Iterable[str]) -> Iterator[Unfit]:
-    """Every application that is not Synced and Healthy, by name, but for the exceptions."""
-    left_out = set(exceptions)
+def standings(applications: Iterable[Object]) -> Iterator[Standing]:
+    """How each application stands, by name."""
     for item in sorted(applications, key=lambda one: str(one["metadata"]["name"])):
-        name = item["metadata"]["name"]
         status = item.get("status", {})
         sync, health = (
             status.get(part, {}).get("status") or "Unknown" for part in ("sync", "health")
         )
-        if name in left_out or (sync, health) == ("Synced", "Healthy"):
-            continue
-        resource = next(_wrong(status.get("resources") or ()), None)
-        yield Unfit(
-            name=name,
+        well = (sync, health) == ("Synced", "Healthy")
+        resource = None if well else next(_wrong(status.get("resources") or ()), None)
+        yield Standing(
+            name=item["metadata"]["name"],
             sync=sync,
             health=health,
-            why=next(_reasons(status, resource), ""),
+            revision=str(status.get("sync", {}).get("revision", "")),
+            why="" if well else next(_reasons(status, resource), ""),
             resource=None if resource is None else _named(resource),
         )
+
+
+def unfit(applications: Iterable[Object], exceptions: Iterable[str]) -> Iterator[Standing]:
+    """Every application that is not Synced and Healthy, by name, but for the exceptions."""
+    left_out = set(exceptions)
+    return (one for one in standings(applications) if not one.well and one.name not in left_out)
+
+
+def summary(applications: Sequence[Standing]) -> str:
+    """All of them in one line: how many there are, by sync and by health."""
+    if not applications:
+        return "no applications"
+    counted = (
+        Counter(one.sync for one in applications),
+        Counter(one.health for one in applications),
+    )
+    parts = (", ".join(f"{count[word]} {word}" for word in sorted(count)) for count in counted)
+    return f"{len(applications)} applications: {'; '.join(parts)}"
 
 
 def last_event(events: Iterable[Object], resource: Resource) -> str:

@@ -8,10 +8,13 @@ from typing import Any
 
 from provision import conditions
 from provision.app import Application
+from provision.argocd.applications import summary
 from provision.errors import OperatorError
 from provision.facts import ClusterFacts, Facts
 from provision.phase import Blocked, Run, Skip, Unknown
+from provision.phases.platform import PlatformSettings
 from provision.plan import NOBODY_ANSWERS, Plan
+from provision.verbs.platform import platform_status
 from provision.verbs.up import make_plan
 
 SOON_DAYS = 30
@@ -61,6 +64,7 @@ def site_status(app: Application) -> SiteStatus:
         *_nodes(app, facts.cluster),
         *_etcd(app, facts),
         *_pods(app, facts.cluster),
+        *_applications(app, facts.cluster),
         *_certificates(app),
     ]
     return SiteStatus(app.site.name, rows, app.bundle.versions)
@@ -155,6 +159,17 @@ def _pods(app: Application, cluster: ClusterFacts) -> Iterator[Row]:
     wrong = list(conditions.pods_not_ready(pods))
     detail = "; ".join(wrong[:5]) or f"{len(pods)} ready"
     yield Row("system pods", "kube-system", not wrong, detail)
+
+
+def _applications(app: Application, cluster: ClusterFacts) -> Iterator[Row]:
+    if not (cluster.reachable and app.site.has(PlatformSettings)):
+        return
+    try:
+        found = platform_status(app)
+    except OperatorError as error:
+        yield Row("platform", "applications", healthy=False, detail=error.found or error.what)
+        return
+    yield Row("platform", "applications", found.healthy, summary(found.applications))
 
 
 def _certificates(app: Application) -> Iterator[Row]:

@@ -23,7 +23,10 @@ LAYERS = (
     ("engine",),
     ("app",),
     ("verbs",),
-    ("cli", "cli_common", "cli_secrets", "cli_vault", "cli_postgresql", "cli_bundle"),
+    (
+        *("cli", "cli_common", "cli_secrets", "cli_vault", "cli_platform", "cli_postgresql"),
+        "cli_bundle",
+    ),
 )
 """From the lowest: a module reaches, by whatever way, only its own layer and lower ones."""
 

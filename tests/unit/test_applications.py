@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from provision.argocd.applications import Resource, last_event, unfit
+from provision.argocd.applications import Resource, last_event, standings, summary, unfit
+from provision.verbs.platform import PlatformStatus, render
 
 WEB = Resource("Deployment", "web", "web")
 
 
 def application(name: str, sync: str, health: str, **status: Any) -> dict[str, Any]:
-    found = {"sync": {"status": sync}, "health": {"status": health}, **status}
+    compared = {"status": sync, "revision": status.pop("revision", "")}
+    found = {"sync": compared, "health": {"status": health}, **status}
     return {"metadata": {"name": name}, "status": found}
 
 
@@ -77,6 +79,32 @@ def test_what_argo_cd_says(status: dict[str, Any], why: str) -> None:
 
 def test_a_resource_of_the_whole_cluster_has_no_namespace() -> None:
     assert str(Resource("Namespace", "", "web")) == "Namespace web"
+
+
+MIXED = (
+    application("web", "Synced", "Healthy"),
+    application("old", "OutOfSync", "Healthy", revision="a" * 40),
+    application("new", "Synced", "Progressing"),
+)
+
+
+def test_all_are_told_in_one_line() -> None:
+    found = list(standings(MIXED))
+    assert summary(found) == "3 applications: 1 OutOfSync, 2 Synced; 2 Healthy, 1 Progressing"
+    assert summary([]) == "no applications"
+
+
+def test_status_tells_each_and_excuses_the_exceptions() -> None:
+    status = PlatformStatus(list(standings(MIXED)), {"new": "nobody needs it yet"})
+    assert list(render(status)) == [
+        "-    new  Synced     Progressing             (need not be: nobody needs it yet)",
+        "BAD  old  OutOfSync  Healthy     aaaaaaaa",
+        "ok   web  Synced     Healthy",
+        "3 applications: 1 OutOfSync, 2 Synced; 2 Healthy, 1 Progressing",
+    ]
+    assert not status.healthy
+    assert PlatformStatus(list(standings(MIXED)), {"new": "a", "old": "b"}).healthy
+    assert not PlatformStatus([], {}).healthy
 
 
 def event(name: str, message: str, moment: str, kind: str = "Normal") -> dict[str, Any]:

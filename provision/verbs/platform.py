@@ -1,0 +1,89 @@
+"""``platform``: how the applications stand that Argo CD keeps, and waiting until all are well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from provision.app import Application
+from provision.argocd.applications import Standing, standings, summary
+from provision.argocd.names import NAMESPACE
+from provision.errors import UsageError
+from provision.gates import Gates
+from provision.phases.platform import Platform, PlatformSettings
+
+
+@dataclass(frozen=True)
+class PlatformStatus:
+    """How every application stands."""
+
+    applications: Sequence[Standing]
+    exceptions: Mapping[str, str]
+    """Why some need not be Synced and Healthy, by name."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all are as they should be, but for the exceptions; there is one at least."""
+        wanted = [one for one in self.applications if one.name not in self.exceptions]
+        return bool(wanted) and all(one.well for one in wanted)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for ``--json``."""
+        return {
+            "healthy": self.healthy,
+            "summary": summary(self.applications),
+            "applications": [asdict(one) for one in self.applications],
+            "exceptions": dict(self.exceptions),
+        }
+
+
+def platform_status(app: Application) -> PlatformStatus:
+    """Ask the cluster.
+
+    Raises
+    ------
+    UsageError
+        The site has no platform.
+    UnreachableError
+        The API does not answer, or has no applications yet.
+    """
+    settings = _settings(app)
+    return PlatformStatus(list(standings(app.cluster.applications(NAMESPACE))), settings.exceptions)
+
+
+def wait_for_platform(app: Application, report: Callable[[str], None]) -> PlatformStatus:
+    """Wait as long as the site file says, and tell ``report`` what is waited for.
+
+    Raises
+    ------
+    DeadlineError
+        Not all were Synced and Healthy in time.
+    """
+    _settings(app)
+    gates = Gates(app.cluster.conditions())
+    for gate in Platform().gates(app.context(), ()):
+        gates.wait(gate, report, lambda: False)
+    return platform_status(app)
+
+
+def render(status: PlatformStatus) -> Iterator[str]:
+    """A line an application, then all of them in one."""
+    width = max((len(one.name) for one in status.applications), default=0)
+    for one in status.applications:
+        reason = status.exceptions.get(one.name, "")
+        mark = "ok " if one.well else "-  " if reason else "BAD"
+        excused = f"  (need not be: {reason})" if reason else ""
+        state = f"{one.sync:10} {one.health:11} {one.revision[:8]:8}"
+        yield f"{mark}  {one.name:{width}}  {state}  {one.detail}{excused}".rstrip()
+    yield summary(status.applications)
+
+
+def _settings(app: Application) -> PlatformSettings:
+    if not app.site.has(PlatformSettings):
+        raise UsageError(
+            "the site has no platform",
+            why="it is optional, and its key does not stand in the site file",
+            fix="write `platform: {repository: URL}` into the site file",
+        )
+    return app.site.settings(PlatformSettings)
