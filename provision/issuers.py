@@ -81,12 +81,12 @@ class Rfc2136(Model):
 
     @model_validator(mode="after")
     def _one_server(self) -> Self:
-        others = {"server", "key_name", "algorithm", "key"} & self.model_fields_set
+        others = self.saying("algorithm", "key", "key_name", "server")
         if self.update_key is not None and others:
             raise ValueError(
-                f"is the site's own server by update_key, which leaves nothing to {min(others)}"
+                f"is the site's own server by update_key, which leaves nothing to {others[0]}"
             )
-        if self.update_key is None and not others >= {"server", "key_name", "key"}:
+        if self.update_key is None and not {"server", "key_name", "key"} <= set(others):
             raise ValueError(
                 "must name a server: give update_key, one of dns.update_keys of this site;"
                 " or another's server, key_name and key"
@@ -212,17 +212,17 @@ class VaultPki(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        others = {"ca", "app_role", "kubernetes"} & self.model_fields_set
+        others = self.saying("app_role", "ca", "kubernetes")
         if self.server is None and others:
             raise ValueError(
-                f"is the site's own Vault, which leaves nothing to {min(others)}; for another,"
+                f"is the site's own Vault, which leaves nothing to {others[0]}; for another,"
                 " give server"
             )
         if self.server is not None and (self.app_role is None) == (self.kubernetes is None):
             raise ValueError("must log in at server in one way: give app_role, or kubernetes")
-        own = {"common_name", "domains"} & self.model_fields_set
+        own = self.saying("common_name", "domains")
         if self.server is not None and own:
-            raise ValueError(f"is another's Vault by server, where {min(own)} is not set from here")
+            raise ValueError(f"is another's Vault by server, where {own[0]} is not set from here")
         return self
 
 

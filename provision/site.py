@@ -78,6 +78,18 @@ class Model(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def saying(self, *names: str) -> list[str]:
+        """Those of the fields that say something other than their defaults.
+
+        Machines remember settings with every field, so that being set means nothing.
+        """
+        fields = type(self).model_fields
+        return [
+            name
+            for name in names
+            if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        ]
+
 
 class Part(StrEnum):
     """What a machine does in the cluster."""

@@ -55,11 +55,10 @@ class Repository(Model):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         useless = ("password", "ca") if self.over_ssh else ("ssh_key", "known_hosts")
-        # Machines remember settings with all fields, so that it only counts what they hold.
-        for field in useless:
-            if getattr(self, field) is not None:
-                way = "SSH" if self.over_ssh else "http"
-                raise ValueError(f"is read over {way} by its url, which has no use for {field}")
+        wrong = self.saying(*useless)
+        if wrong:
+            way = "SSH" if self.over_ssh else "http"
+            raise ValueError(f"is read over {way} by its url, which has no use for {wrong[0]}")
         return self
 
 

@@ -49,6 +49,9 @@ def _as_range(value: object) -> object:
     """``FIRST-LAST``, a network, or one address, as the two ends."""
     if isinstance(value, tuple):
         return value
+    if isinstance(value, list):
+        # As machines remember it.
+        value = "-".join(map(str, value))
     text = value if isinstance(value, str) else ""
     try:
         if "-" in text:

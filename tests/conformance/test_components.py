@@ -111,6 +111,12 @@ def test_settings_are_frozen_and_refuse_what_they_do_not_know(phase: Phase) -> N
         assert model.model_config.get("extra") == "forbid", model
 
 
+def test_what_machines_remember_of_it_can_be_read_again(phase: Phase, site: Site) -> None:
+    """By what an optional component was made with, it is taken off."""
+    for name, settings in phase.remembered(site).items():
+        assert phase.settings.model_validate(settings) == site.settings(phase.settings), name
+
+
 def test_the_phase_and_what_it_offers_are_documented(phase: Phase) -> None:
     assert type(phase).__doc__
     assert (inspect.getmodule(type(phase)) or object).__doc__

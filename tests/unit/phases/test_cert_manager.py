@@ -37,6 +37,15 @@ def test_without_settings_there_is_the_sites_own_authority() -> None:
     assert list(CertManager().secrets(bare)) == [Authority("cert_manager/site-ca", "unit site-ca")]
 
 
+def test_what_machines_remember_can_be_read_again() -> None:
+    """With every field, and so with those that have nothing to say."""
+    acme = {"acme": {"dns": {"update_key": "acme"}}}
+    another = {"vault": {"server": VAULT, "app_role": LOGIN}}
+    before = site(zone=acme, own={"vault": {}}, another=another)
+    remembered = CertManager().remembered(before)["cert_manager"]
+    assert make_site({"cert_manager": remembered}).digest == before.digest
+
+
 @pytest.mark.parametrize(
     ("issuer", "says"),
     [
