@@ -92,8 +92,7 @@ class Connections:
         for host in self.site.hosts:
             connection = self.site.connection_of(host)
             if connection.bastion is not None and connection.key is not None:
-                name = connection.bastion.rpartition("@")[2].rpartition(":")
-                found[name[0] or name[2]] = self.site.resolve(connection.key)
+                found[_jump_host(connection.bastion)] = self.site.resolve(connection.key)
         return found
 
     def _options(self, host: str) -> list[str]:
@@ -112,7 +111,9 @@ class Connections:
         if connection.known_hosts is not None:
             known_hosts = _quoted(self.site.resolve(connection.known_hosts))
             values.append(("UserKnownHostsFile", known_hosts))
-        if connection.bastion is not None:
+        # A machine that is the way to the others is not reached through itself.
+        own = (host, self.address(host))
+        if connection.bastion is not None and _jump_host(connection.bastion) not in own:
             values.append(("ProxyJump", connection.bastion))
         return values
 
@@ -157,6 +158,12 @@ class Connections:
         if connection.key is not None:
             data["ssh_key"] = str(self.site.resolve(connection.key))
         return data
+
+
+def _jump_host(bastion: str) -> str:
+    """The host of ``[user@]host[:port]``, an IPv6 address without its brackets."""
+    host = bastion.rpartition("@")[2]
+    return host[1 : host.index("]")] if host.startswith("[") else host.partition(":")[0]
 
 
 def _quoted(path: Path) -> str:

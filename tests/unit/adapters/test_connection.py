@@ -62,6 +62,23 @@ def test_what_the_site_does_not_say_is_left_to_the_operator_s_configuration(
     assert data["ssh_strict_host_key_checking"] == "yes"
 
 
+@pytest.mark.parametrize(
+    ("bastion", "jump_host"),
+    [("jump@192.0.2.1", "192.0.2.1"), ("n1:2200", "n1"), ("[2001:db8::1]:22", "2001:db8::1")],
+)
+def test_a_machine_that_is_the_way_to_the_others_is_reached_directly(
+    tmp_path: Path, bastion: str, jump_host: str
+) -> None:
+    """Through itself would be without end."""
+    site = site_of(bastion=bastion, key="/keys/site")
+    blocks = Connections(site, tmp_path).text().split("\n\n")
+    by_host = {block.split()[1]: block for block in blocks}
+    itself = jump_host in ("192.0.2.1", "n1")
+    assert ("ProxyJump" in by_host["n1"]) != itself
+    assert f"ProxyJump {bastion}" in by_host["n2"]
+    assert f'Host {jump_host}\n  IdentityFile "/keys/site"' in blocks
+
+
 def test_ssh_reads_the_configuration_as_it_is_meant(tmp_path: Path) -> None:
     site = with_own_connection(port=2222, bastion="jump@198.51.100.1:2200", user="root")
     arguments = Connections(site, tmp_path / "a folder").ssh("n2")
