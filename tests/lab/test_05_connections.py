@@ -16,7 +16,7 @@ import pytest
 from provision.adapters.connection import Connections
 from provision.adapters.pyinfra import PyinfraMachines
 from provision.app import read_site
-from provision.errors import LockedError
+from provision.errors import ExitCode, LockedError
 from provision.facts import MachineFacts, Query
 from provision.observe import Holder
 from provision.site import SecretRef
@@ -141,6 +141,32 @@ def test_a_changed_host_key_is_refused(lab: Lab, tmp_path: Path, victim: Machine
     assert error is not None
     assert "is not the one that was pinned" in error.what
     assert f"ssh-keygen -R '{victim.address}'" in error.fix
+
+
+def test_machines_are_reached_through_a_jump_host(lab: Lab, tmp_path: Path) -> None:
+    """By what reads machines and by what Ansible runs; both read one configuration."""
+    first, *others = lab.machines.values()
+    with reading(lab, tmp_path, bastion=f"{lab.user}@{first.address}") as machines:
+        found = machines.read({machine.name: Query() for machine in others})
+        assert not faults(found)
+        for machine in others:
+            command = machines.connections.ssh(machine.name, "echo $SSH_CONNECTION")
+            told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            assert told.split()[0] == first.address
+            logins = machine.run(
+                "journalctl --no-pager -o cat -u 'ssh*'"
+                f" | grep -c '^Accepted .* from {first.address} '"
+            )
+            assert int(logins) >= 2, "the reader's and ours"
+
+
+def test_a_jump_host_that_lets_nobody_through_is_named(lab: Lab, tmp_path: Path) -> None:
+    first, *others = lab.machines.values()
+    with reading(lab, tmp_path, bastion=f"nobody@{first.address}") as machines:
+        error = machines.read({others[0].name: Query()})[others[0].name].error
+    assert error is not None
+    assert error.what == "the jump host does not let us in"
+    assert error.exit_code == ExitCode.CONNECTION
 
 
 def test_a_key_that_nobody_knows_is_refused(lab: Lab, tmp_path: Path) -> None:
