@@ -219,6 +219,8 @@ def test_the_metrics_server(context: Context, bundle: ChartBundle) -> None:
     assert set(images(objects)) == bundle.images_of("metrics-server")
 
 
+# The chart that is compared is in a bundle for a site with storage.
+@pytest.mark.services
 def test_the_archive_of_a_module_has_both_its_checksums_and_the_chart_that_source_builds(
     bundle: ChartBundle, original: Bundle, workshop: GoWorkshop, tmp_path: Path
 ) -> None:
