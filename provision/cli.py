@@ -314,7 +314,7 @@ class _Stoppable:
 
     def _press(self, number: int, frame: object) -> None:
         self.interrupt.press()
-        at_once = self.interrupt.now.is_set()
+        at_once = self.interrupt.at_once()
         sys.stderr.write(
             "\nstopping at once\n"
             if at_once

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Event as Flag
 from threading import Lock
 from time import monotonic
 from typing import Any, Protocol
@@ -70,16 +69,18 @@ STOPPED = "stopped by the operator"
 
 @dataclass
 class Interrupt:
-    """The operator's wish to stop: after the current step, or at once."""
+    """The operator's wish to stop: after the current step, or at once.
 
-    after_step: Flag = field(default_factory=Flag)
-    now: Flag = field(default_factory=Flag)
+    Signal handlers press it in the middle of anything, so nothing here takes a lock.
+    """
+
+    presses: int = 0
     heeded: bool = False
-    """Whether what runs looks at ``now``; what does not has to be broken off."""
+    """Whether what runs looks at ``at_once``; what does not has to be broken off."""
 
     @contextmanager
     def heeding(self) -> Iterator[None]:
-        """For the time of the block, what runs looks at ``now``."""
+        """For the time of the block, what runs looks at ``at_once``."""
         self.heeded = True
         try:
             yield
@@ -88,7 +89,15 @@ class Interrupt:
 
     def press(self) -> None:
         """Ctrl-C: the first one stops after the current step, the second at once."""
-        (self.now if self.after_step.is_set() else self.after_step).set()
+        self.presses += 1
+
+    def after_step(self) -> bool:
+        """Whether to stop, at the latest after the current step."""
+        return self.presses > 0
+
+    def at_once(self) -> bool:
+        """Whether to break off the current step too."""
+        return self.presses > 1
 
 
 @dataclass(frozen=True)
@@ -202,7 +211,7 @@ class Engine:
                         error = error or raised
                         told = {"error": str(raised)}
                         self.emit(Event("phase-finished", phase.name, text="failed", data=told))
-                if self.interrupt.after_step.is_set():
+                if self.interrupt.after_step():
                     stopped = stopped or STOPPED
                 stopped = stopped or self._quorum_lost()
         return Outcome(dict(self._decisions), dict(self._failed), stopped, self._seconds, error)
@@ -301,14 +310,14 @@ class Engine:
             return self.context
 
     def _act(self, phase: Phase, context: Context, decision: Run, hosts: list[str]) -> None:
-        if not hosts or self.interrupt.now.is_set():
+        if not hosts or self.interrupt.at_once():
             return
         self.guard()
         inventory = self.inventory.inventory(context, hosts)
         for name in hosts:
             inventory[name].update(decision.variables.get(name, {}))
         effect = Effect(phase.name, f"{phase.name}.yml", inventory)
-        result = self.effects.run(effect, self.emit, self.interrupt.now.is_set)
+        result = self.effects.run(effect, self.emit, self.interrupt.at_once)
         self._judge(phase, result)
 
     def _judge(self, phase: Phase, result: EffectResult) -> None:
@@ -385,8 +394,8 @@ class Engine:
             waited = True
             self.emit(Event("waiting", phase.name, text=f"{gate.condition}: {detail}"))
 
-        self.gates.wait(gate, report, self.interrupt.now.is_set)
-        if self.interrupt.now.is_set():
+        self.gates.wait(gate, report, self.interrupt.at_once)
+        if self.interrupt.at_once():
             raise _stopped(phase)
         if waited:
             self.emit(Event("gate-passed", phase.name, text=gate.condition))

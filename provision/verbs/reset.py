@@ -36,7 +36,7 @@ def take_down(app: Application, reporter: Reporter, interrupt: Interrupt) -> Non
     ):
         app.ansible().clear()
         for whole, phase in [*_left_over(app), *((app, phase) for phase in reversed(app.phases))]:
-            if interrupt.after_step.is_set():
+            if interrupt.after_step():
                 raise PhaseFailedError(STOPPED, fix="provision reset")
             take_off(whole, phase, recording.emit, interrupt)
 
@@ -81,7 +81,7 @@ def take_off(
         variables={"provision_role": phase.name},
     )
     with interrupt.heeding():
-        result = app.ansible().run(effect, emit, interrupt.now.is_set)
+        result = app.ansible().run(effect, emit, interrupt.at_once)
     if result.failed or result.cancelled:
         name, why = next(iter(result.failed.items()), ("", "stopped at once by the operator"))
         raise PhaseFailedError(

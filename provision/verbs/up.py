@@ -107,7 +107,7 @@ def _bring_up(
             refuse_data(plan, with_data)
         else:
             _mention(plan, emit)
-        if interrupt.after_step.is_set():
+        if interrupt.after_step():
             return Outcome(plan.decisions, plan.unreachable, stopped=STOPPED)
         if not (plan.changes or (prune and plan.leftovers)):
             return engine.settle(plan, looking[0].result())
@@ -117,7 +117,7 @@ def _bring_up(
         refuse_unfit(app, plan)
         if prune:
             refuse_data(plan, with_data)
-        if interrupt.after_step.is_set():
+        if interrupt.after_step():
             return Outcome(plan.decisions, plan.unreachable, stopped=STOPPED)
         app.ansible().clear()
         outcome = _engine(app, phases, emit, interrupt, lock.keep).up(plan, facts)
@@ -139,7 +139,7 @@ def _prune(app: Application, plan: Plan, emit: Emit, interrupt: Interrupt) -> li
     removed: list[str] = []
     phases = {phase.name: phase for phase in discover()}
     for leftover in plan.leftovers:
-        if interrupt.after_step.is_set():
+        if interrupt.after_step():
             break
         former = app.still_with(leftover)
         take_off(former, phases[leftover.name], emit, interrupt, leftover.command)

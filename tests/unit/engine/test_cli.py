@@ -215,7 +215,7 @@ def test_a_place_where_nothing_can_be_kept(
 
 
 WORK = """\
-import contextlib, sys
+import contextlib, sys, time
 from provision.cli import _Stoppable
 from provision.engine import Interrupt
 
@@ -224,10 +224,12 @@ heeding = interrupt.heeding() if sys.argv[1] == "heeds" else contextlib.nullcont
 with _Stoppable(interrupt), heeding:
     print("works", flush=True)
     try:
-        interrupt.after_step.wait()
+        while not interrupt.after_step():
+            time.sleep(0.01)
         print("knows", flush=True)
         # A machine that is being read, or a step that goes on.
-        interrupt.now.wait() if sys.argv[1] == "heeds" else sys.stdin.read()
+        while not interrupt.at_once():
+            time.sleep(0.01) if sys.argv[1] == "heeds" else sys.stdin.read()
         print("ended", flush=True)
     except KeyboardInterrupt:
         print("broken off", flush=True)
