@@ -14,6 +14,8 @@ from provision.state import DesiredState
 from tests.lab.machines import SITE_FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.lab.machines import Lab, Machine
 
 VICTIM = "n2"
@@ -25,30 +27,61 @@ PHASES = [
 ]
 
 
+OWN_FOLDERS = ("/etc/", "/usr/", "/opt/")
+"""Where roles keep what they manage; elsewhere a living cluster writes."""
+
+
+def test_all_damage_at_once_is_named_and_repaired(lab: Lab, context: Context) -> None:
+    _damaged_and_repaired(lab, {name: _desired(context, name) for name in PHASES})
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("name", PHASES)
 def test_damage_is_named_and_repaired(lab: Lab, context: Context, name: str) -> None:
-    machine = lab.machines[VICTIM]
     desired = _desired(context, name)
-    damaged = _damage(machine, desired)
-    if not damaged:
-        assert (desired.files, desired.units, desired.sysctls) == ((), (), {})
-        return
-    before = {other: m.look()["files"] for other, m in lab.machines.items() if other != VICTIM}
+    if desired.files or desired.units or desired.sysctls:
+        _damaged_and_repaired(lab, {name: desired})
+
+
+def _damaged_and_repaired(lab: Lab, wanted: Mapping[str, DesiredState]) -> None:
+    """Damage all that these phases keep true on one machine; see it named, and repaired alone."""
+    before = _files(lab)
+    damaged = {name: _damage(lab.machines[VICTIM], desired) for name, desired in wanted.items()}
+    damaged = {name: things for name, things in damaged.items() if things}
 
     planned = json.loads(lab.provision("plan", "--json", expect=2))["phases"]
-    assert planned[name]["hosts"] == [VICTIM]
-    reasons = planned[name]["reasons"][VICTIM]
-    for thing in damaged:
-        assert any(thing in reason for reason in reasons), (thing, reasons)
     touched = {phase for phase, decision in planned.items() if decision["decision"] == "run"}
-    assert touched == {name}
+    assert touched == set(damaged)
+    for name, things in damaged.items():
+        assert planned[name]["hosts"] == [VICTIM]
+        reasons = planned[name]["reasons"][VICTIM]
+        for thing in things:
+            assert any(thing in reason for reason in reasons), (name, thing, reasons)
 
     lab.provision("up", "--no-verify")
     lab.provision("plan", expect=0)
-    after = {other: m.look()["files"] for other, m in lab.machines.items() if other != VICTIM}
-    for other, files in before.items():
-        for path in (path for path in files if path.startswith(("/etc/", "/usr/", "/opt/"))):
-            assert after[other].get(path) == files[path], (other, path)
+    after = _files(lab)
+    mended = {file.path for desired in wanted.values() for file in desired.files}
+    for machine, files in before.items():
+        for path, (*kind, _) in files.items():
+            found = after[machine].get(path)
+            if machine == VICTIM and path in mended:
+                assert found is not None, path
+                assert found[:-1] == kind, path
+            else:
+                assert found == files[path], (machine, path)
+
+
+def _files(lab: Lab) -> dict[str, dict[str, list[object]]]:
+    """Mode, owner, group, size and time of change of all that roles could manage, by machine."""
+    return {
+        name: {
+            path: entry
+            for path, entry in machine.look()["files"].items()
+            if path.startswith(OWN_FOLDERS)
+        }
+        for name, machine in lab.machines.items()
+    }
 
 
 def _desired(context: Context, name: str) -> DesiredState:

@@ -77,6 +77,7 @@ class Workload:
 
     def start(self) -> None:
         """Bring it up; returns when every pod is ready and every machine has its Service."""
+        self.lab.kubectl("wait", "--for=delete", f"namespace/{NAMESPACE}", "--timeout=120s")
         self.lab.kubectl("apply", "-f", "-", stdin=MANIFESTS)
         for name in ("web", "client"):
             self.lab.kubectl(
@@ -134,5 +135,5 @@ class Workload:
         self.lab.kubectl("-n", NAMESPACE, "delete", "networkpolicy", "closed")
 
     def stop(self) -> None:
-        """Remove it all."""
-        self.lab.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
+        """Remove it all; the cluster ends that by itself."""
+        self.lab.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
