@@ -208,12 +208,12 @@ class Lab:
         return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def vagrant_up(lab: Lab, *names: str) -> None:
-    """Make machines of the lab that are not there."""
+def vagrant_up(lab: Lab, *names: str, **environment: str) -> None:
+    """Make machines of the lab that are not there; ``environment`` is the Vagrantfile's."""
     subprocess.run(
         ["vagrant", "up", *names],
         cwd=ROOT,
-        env={**os.environ, "PROVISION_SITE_FILE": str(lab.site_file)},
+        env={**os.environ, "PROVISION_SITE_FILE": str(lab.site_file), **environment},
         check=True,
         timeout=300,
     )

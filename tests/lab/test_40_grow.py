@@ -1,4 +1,4 @@
-"""A machine more in the site file: ``up`` touches it alone."""
+"""A machine more in the site file, of another release: ``up`` touches it alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEW = "n4"
 def test_a_fourth_machine_is_the_only_one_touched(lab: Lab, tmp_path: Path) -> None:
     machine = {"address": "10.199.50.14", "parts": ["worker"]}
     grown = lab.changed(tmp_path, lambda site: site["hosts"].update({NEW: machine}))
-    vagrant_up(grown, NEW)
+    vagrant_up(grown, NEW, PROVISION_LAB_DEBIAN="13")
     try:
         grown.provision("up", "--no-verify")
         touched = {
@@ -38,6 +38,8 @@ def test_a_fourth_machine_is_the_only_one_touched(lab: Lab, tmp_path: Path) -> N
         assert {host for phase, host in worked_on if phase in ("containerd", "kubernetes")} == {NEW}
         nodes = json.loads(grown.kubectl("get", "nodes", "-o", "json"))["items"]
         assert {node["metadata"]["name"] for node in nodes} == set(grown.machines)
+        releases = {node["status"]["nodeInfo"]["osImage"].split()[2] for node in nodes}
+        assert releases == {"12", "13"}
         grown.provision("plan", expect=0)
     finally:
         grown.kubectl("delete", "node", NEW, "--ignore-not-found")
