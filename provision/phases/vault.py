@@ -134,6 +134,10 @@ class VaultSettings(Settings):
     """How long they live where nobody says otherwise."""
     log_level: Literal["trace", "debug", "info", "warn", "error"] = "info"
     """From which level on it logs."""
+    raft_performance_multiplier: Annotated[int, Field(ge=1, le=10)] = 2
+    """By how much Vault stretches the times after which its members take their leader for lost
+    (Vault's `performance_multiplier`, whose own default is 5): the lower, the sooner another one
+    leads; too low for a slow network or disk, it changes for nothing."""
     policies: dict[PolicyName, Path] = Field(default_factory=dict)
     """Policies by name: files in Vault's policy language, relative to the site file."""
     approles: dict[RoleName, AppRole] = Field(default_factory=dict)
@@ -356,6 +360,7 @@ class VaultPhase(AnsiblePhase):
             "vault_max_lease_ttl": settings.max_lease_ttl,
             "vault_default_lease_ttl": settings.default_lease_ttl,
             "vault_log_level": settings.log_level,
+            "vault_raft_performance_multiplier": settings.raft_performance_multiplier,
             "vault_auth_plugin": KUBERNETES_PLUGIN in context.bundle.versions,
             "vault_configuration": configuration(site),
             "vault_snapshot_calendar": settings.snapshots.calendar,

@@ -65,6 +65,19 @@ def test_clients_of_the_address_outlive_the_leader(lab: Lab, report: Callable[[s
     assert max(gaps) < 15
 
 
+def test_clients_of_the_address_outlive_the_leaders_machine(
+    lab: Lab, report: Callable[[str], None]
+) -> None:
+    active = leader(lab)
+    with _writing(lab) as gaps:
+        active.kill()
+        wait_until("another one takes writes", lambda: write(lab, "led", _address(lab)), seconds=60)
+    active.start()
+    report(f"Vault's address takes no writes for {max(gaps):.1f} s when the leader's machine dies")
+    assert max(gaps) < 15
+    wait_until("every member serves", lambda: lab.provision("vault", "status"), seconds=120)
+
+
 def test_a_sealed_member_does_not_hold_the_address(lab: Lab) -> None:
     look = f"ip -oneline address show to {_address(lab)}"
     [holder] = [machine for machine in lab.machines.values() if machine.run(look)]
