@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import hvac
@@ -29,6 +30,9 @@ CONNECT_SECONDS = 3
 LOOK_SECONDS = 10
 ANSWER_SECONDS = 60
 """Making keys takes seconds on a machine that has better things to do."""
+ELECTION_SECONDS = 15.0
+"""How long members may take to choose their leader: twice the 6 s of heartbeat that they have with
+`raft_performance_multiplier` 2 (as they say in their logs), and a little."""
 AUTHORITY = "site-ca.crt"
 AUTHORITY_KEY = {"key_type": "ec", "key_bits": 256}
 AUTHORITY_TTL = "87600h"
@@ -324,7 +328,7 @@ class VaultReader:
         """
         urls: Mapping[str, str] = arguments["members"]
         apis = {name: self.member(url) for name, url in urls.items()}
-        members = _members(apis)
+        members = settled(apis)
         keys = self.sink.read()
         told: dict[str, Any] = {
             "members": {name: member.as_dict() for name, member in members.items()},
@@ -419,6 +423,21 @@ class VaultReader:
 def vault_at(url: str, secrets: Path) -> Vault:
     """The member at ``url``, trusted by the authority in the store at ``secrets``."""
     return Vault(url, secrets / AUTHORITY)
+
+
+def settled(apis: Mapping[str, VaultApi], seconds: float = ELECTION_SECONDS) -> dict[str, Member]:
+    """How each member stands, once one leads where enough of them serve to choose.
+
+    What can be chosen is waited for, for at most so many ``seconds``.
+    """
+    began = monotonic()
+    while True:
+        members = _members(apis)
+        serving = [member for member in members.values() if member.serves]
+        choosing = len(serving) > len(apis) // 2 and not any(member.active for member in serving)
+        if not choosing or monotonic() - began > seconds:
+            return members
+        sleep(0.5)
 
 
 def _members(apis: Mapping[str, VaultApi]) -> dict[str, Member]:
