@@ -118,6 +118,7 @@ class ClusterPhase(AnsiblePhase):
                 name: {key: part if name == leader else [] for key, part in work.items()}
                 for name in reasons
             },
+            lead=leader if found or leftovers else "",
         )
 
     def leftovers(self, context: Context, facts: Facts) -> list[Manifest]:

@@ -318,23 +318,24 @@ class Engine:
             inventory[name].update(decision.variables.get(name, {}))
         effect = Effect(phase.name, f"{phase.name}.yml", inventory)
         result = self.effects.run(effect, self.emit, self.interrupt.at_once)
-        self._judge(phase, result)
+        self._judge(phase, result, decision.lead)
 
-    def _judge(self, phase: Phase, result: EffectResult) -> None:
+    def _judge(self, phase: Phase, result: EffectResult, lead: str) -> None:
         if result.cancelled:
             raise _stopped(phase)
         with self._lock:
             for name, why in result.failed.items():
                 self._failed.setdefault(name, f"{phase.name}: {why}")
         # Where another phase lost it, that one says so.
-        if not result.failed or not self._quorum_lost():
+        lost = self._quorum_lost() if result.failed else ""
+        if not lost and lead not in result.failed:
             return
-        name, why = next(iter(result.failed.items()))
+        name = next(iter(result.failed)) if lost else lead
         raise PhaseFailedError(
             f"{phase.name} failed",
             where=name,
-            found=why,
-            why=self._quorum_lost(),
+            found=result.failed[name],
+            why=lost or "what is done once is done there, for all machines",
             fix="put that right, then: provision up",
         )
 

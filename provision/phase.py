@@ -122,6 +122,9 @@ class Run:
     waves: Sequence[Sequence[str]] = ()
     variables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Variables by machine that follow from this decision (who initialises, who joins)."""
+    lead: str = ""
+    """The machine that does for all what is done once, if there is such work: where it fails, there
+    is nothing to wait for on the others."""
 
     @property
     def hosts(self) -> tuple[str, ...]:

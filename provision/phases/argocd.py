@@ -175,6 +175,7 @@ class Argocd(ClusterPhase):
                     "argocd_vault": vault_secrets(context.site),
                 },
             },
+            lead=leader,
         )
 
     def variables(self, context: Context, host: str) -> Mapping[str, Any]:

@@ -102,6 +102,7 @@ class VaultKubernetes(ClusterPhase):
                     f"{self.name}_configuration": configuration(context),
                 },
             },
+            lead=leader,
         )
 
     def variables(self, context: Context, host: str) -> Mapping[str, Any]:

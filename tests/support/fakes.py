@@ -132,11 +132,14 @@ class LabelPhase(Phase):
 
     settings = Settings
 
-    def __init__(self, name: str, *after: str, gate: str = "", waves: bool = False) -> None:
+    def __init__(
+        self, name: str, *after: str, gate: str = "", waves: bool = False, lead: str = ""
+    ) -> None:
         self.name = name  # type: ignore[misc]
         self.after = after  # type: ignore[misc]
         self.gate = gate
         self.in_waves = waves
+        self.lead = lead
 
     def query(self, context: Context, host: str) -> Query:
         return Query()
@@ -149,7 +152,8 @@ class LabelPhase(Phase):
         }
         if not missing:
             return Skip("all labelled")
-        return Run(missing, waves=[[name] for name in missing] if self.in_waves else ())
+        waves = [[name] for name in missing] if self.in_waves else ()
+        return Run(missing, waves=waves, lead=self.lead)
 
     def variables(self, context: Context, host: str) -> Mapping[str, Any]:
         return {}

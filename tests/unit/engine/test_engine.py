@@ -107,6 +107,18 @@ def test_waves_are_played_one_after_the_other() -> None:
     ]
 
 
+def test_nothing_is_waited_for_where_the_machine_failed_that_works_for_all() -> None:
+    phases = order([LabelPhase("machine"), LabelPhase("web", "machine", gate="served", lead="n2")])
+    fake = FakeSite(make_site(), failing={"web": "n2"}, gates_closed={"served"})
+    outcome, _ = run(fake, phases)
+    assert isinstance(outcome.error, PhaseFailedError)
+    assert (outcome.error.where, outcome.error.found) == ("n2", "it broke")
+
+    outcome, _ = run(FakeSite(make_site(), failing={"web": "n3"}), phases)
+    assert outcome.error is None
+    assert outcome.failed == {"n3": "web: it broke"}
+
+
 def test_one_failing_machine_does_not_stop_the_others() -> None:
     fake = FakeSite(make_site(), failing={"depot": "n3"})
     outcome, events = run(fake)
