@@ -121,7 +121,7 @@ def test_a_pool_is_for_its_namespaces_alone(lab: Lab, namespace: str, tmp_path: 
     lab.changed(tmp_path, reserve).provision("up", "--no-verify")
     try:
         apply(lab, web(RESERVED, "not for us"))
-        wait_until("a refusal", lambda: f'"{RESERVED}"' in told(), seconds=60)
+        wait_until("a refusal", lambda: "pool reserved not compatible" in told(), seconds=60)
         path = "jsonpath={.status.loadBalancer.ingress[*].ip}"
         assert lab.kubectl("-n", namespace, "get", "service", "deployment", "-o", path) == ""
     finally:
