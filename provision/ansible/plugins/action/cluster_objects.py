@@ -70,4 +70,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
             store = SecretStore(Path(path))
             return [with_secrets(item, store) for item in objects]
         except OperatorError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None

@@ -56,7 +56,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
                 case _:
                     result.update(self._remove())
         except OperatorError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         return result
 
     def _load(self, bundle: BundleView) -> dict[str, Any]:

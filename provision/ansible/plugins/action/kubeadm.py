@@ -66,7 +66,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
             try:
                 arguments["credential"] = kubeconfig(Path(path), name, arguments)
             except OperatorError as error:
-                raise AnsibleActionFail(str(error)) from error
+                raise AnsibleActionFail(str(error)) from None
         result.update(
             self._execute_module(module_name="kubeadm", module_args=arguments, task_vars=variables)
         )

@@ -58,7 +58,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         try:
             result.update(self._handle(role, arguments, variables))
         except (OperatorError, TemplateError, ValueError) as error:
-            raise AnsibleActionFail(f"{role.name}: {error}") from error
+            raise AnsibleActionFail(f"{role.name}: {error}") from None
         return result
 
     def _handle(

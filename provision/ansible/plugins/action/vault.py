@@ -85,7 +85,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
             # What a check would find has not been started yet on a virgin machine.
             changed = not self._task.check_mode and steps[self.given["step"]]()
         except (OperatorError, ValueError) as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         return {**result, "changed": changed}
 
     @property
@@ -128,8 +128,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         if keys is None or keys.told:
             return False
         begun = begin_anew(keys, self.machine, answering(self.api))
+        forgotten = self._on_machine(work="forget", path=UNSEAL_CREDENTIAL)
         if not begun:
-            return self._on_machine(work="mark", attempt=keys.attempt)
+            return self._on_machine(work="mark", attempt=keys.attempt) or forgotten
         self._on_machine(work="empty", attempt=keys.attempt)
         self.sink.note_asked("")
         return True

@@ -34,6 +34,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         try:
             written = VaultSecrets(VaultReader(SecretStore(Path(path)))).keep(given)
         except OperatorError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         changes = [f"secret {name} written" for name in written]
         return {**result, "changed": bool(written), "changes": changes}

@@ -10,6 +10,7 @@ from ansible.module_utils.vault.machine import (
     WorkError,
     empty,
     encrypt,
+    forget,
     mark,
     renew,
     restart,
@@ -69,7 +70,7 @@ options:
   work:
     description: What is to be done here. The action plugin fills it in.
     type: str
-    choices: [mark, unmark, empty, renew, restart, encrypt, seal]
+    choices: [forget, mark, unmark, empty, renew, restart, encrypt, seal]
   attempt:
     description: The attempt to initialise that the machine takes part in.
     type: str
@@ -123,7 +124,16 @@ def main() -> None:
             "configuration": {"type": "dict"},
             "work": {
                 "type": "str",
-                "choices": ["mark", "unmark", "empty", "renew", "restart", "encrypt", "seal"],
+                "choices": [
+                    "forget",
+                    "mark",
+                    "unmark",
+                    "empty",
+                    "renew",
+                    "restart",
+                    "encrypt",
+                    "seal",
+                ],
             },
             "attempt": {"type": "str"},
             "name": {"type": "str"},
@@ -141,6 +151,7 @@ def main() -> None:
         module.exit_json(changed=False)
     try:
         works = {
+            "forget": lambda: forget(Path(given["path"])),
             "mark": lambda: mark(given["attempt"]),
             "unmark": unmark,
             "empty": lambda: empty(given["attempt"]),

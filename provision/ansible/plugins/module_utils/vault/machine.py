@@ -19,6 +19,7 @@ STORED = ("raft", "vault.db")
 ASIDE = "aside-"
 """How folders begin that storage is put aside in, beside what is in use."""
 UNIT = "vault.service"
+GIVES_KEYS = "vault-unseal.servic[e]"
 
 
 class WorkError(Exception):
@@ -145,12 +146,18 @@ def restart() -> bool:
     return True
 
 
-def forget(*paths: Path) -> bool:
-    """Remove files; whether any was there."""
-    found = [path for path in paths if path.exists()]
-    for path in found:
-        path.unlink()
-    return bool(found)
+def forget(credential: Path) -> bool:
+    """Take away the keys of an earlier Vault; whether there were any.
+
+    They would be given to the new one in between its own, as soon as it takes some.
+    """
+    if not credential.exists():
+        return False
+    # A pattern: where people unseal, there is no such unit, and that is no fault.
+    _run(["systemctl", "stop", GIVES_KEYS])
+    credential.unlink()
+    _sync(credential.parent)
+    return True
 
 
 def _marked(marker: Path) -> str:
