@@ -33,8 +33,14 @@ def test_check_finds_the_machines_fit(lab: Lab) -> None:
     assert [item for item in findings if item["severity"] == "error"] == []
 
 
-def test_up_makes_a_cluster(lab: Lab) -> None:
+def test_up_makes_a_cluster_and_proves_it(lab: Lab, report: Callable[[str], None]) -> None:
     lab.provision("up")
+    proofs = [event["verdict"] for event in lab.newest_journal() if "verdict" in event]
+    for proof in proofs:
+        report(f"up: {proof['proof']}: {proof['seconds']} s, {proof['detail']}")
+    assert {"services by name", "network policies"} <= {proof["proof"] for proof in proofs}
+    assert all(proof["proven"] for proof in proofs)
+    assert "provision-verify" not in lab.kubectl("get", "namespaces", "-o", "name")
     nodes = json.loads(lab.kubectl("get", "nodes", "-o", "json"))["items"]
     ready = {
         node["metadata"]["name"]

@@ -8,22 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.lab.machines import Lab
 
+pytestmark = pytest.mark.soak
 
-def test_everything_is_proven_and_nothing_is_left(lab: Lab, report: Callable[[str], None]) -> None:
+
+def test_everything_is_proven_and_nothing_is_left(lab: Lab) -> None:
     found = json.loads(lab.provision("verify", "--json"))
-    for verdict in found["proofs"]:
-        report(f"verify: {verdict['proof']}: {verdict['seconds']} s, {verdict['detail']}")
     assert found["proven"]
     proven = {item["proof"] for item in found["proofs"]}
     assert proven >= {"services by name", "network policies"}
     assert "provision-verify" not in lab.kubectl("get", "namespaces", "-o", "name")
 
 
-@pytest.mark.soak
 def test_what_does_not_work_is_named(lab: Lab) -> None:
     lab.kubectl("-n", "kube-system", "scale", "deployment/coredns", "--replicas=0")
     try:
