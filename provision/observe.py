@@ -52,8 +52,9 @@ class Holder:
 
     def __str__(self) -> str:
         since = self.since.astimezone(UTC)
-        process = f", {self.where}" if self.where else ""
-        return f"{self.who}{process}, run {self.run}, since {since:%Y-%m-%d %H:%M:%S} UTC"
+        run = f"run {self.run}" if self.run else ""
+        parts = (self.who, self.where, run, f"since {since:%Y-%m-%d %H:%M:%S} UTC")
+        return ", ".join(part for part in parts if part)
 
 
 class SiteLock(Protocol):

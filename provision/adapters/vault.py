@@ -110,6 +110,11 @@ class Vault:
         with self._asking():
             return _member(self._client.sys.submit_unseal_key(share), active=False)
 
+    def forget_shares(self) -> None:
+        """Have it forget the shares that it was given and that do not unseal it yet."""
+        with self._asking():
+            self._client.sys.submit_unseal_key(reset=True)
+
     def use(self, token: str) -> None:
         """Use ``token`` from now on."""
         self._client.token = token

@@ -68,6 +68,9 @@ class VaultApi(Protocol):
     def unseal(self, share: str) -> Member:
         """Give one share."""
 
+    def forget_shares(self) -> None:
+        """Have it forget the shares that it was given and that do not unseal it yet."""
+
     def use(self, token: str) -> None:
         """Use ``token`` from now on."""
 

@@ -164,6 +164,9 @@ def unseal(
         return False
     if not member.initialized and leader:
         api.join(leader, authority)
+    if member.progress:
+        # They may be another Vault's, and would spoil the right ones.
+        api.forget_shares()
     for share in shares:
         if api.unseal(share).serves:
             break

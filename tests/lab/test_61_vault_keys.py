@@ -233,8 +233,8 @@ def _bring_back(lab: Lab, snapshot: Path) -> None:
     assert "systemctl restart vault" in lab.provision("vault", "restore", str(snapshot), "--yes")
     for machine in lab.machines.values():
         machine.run("systemctl restart vault")
-    wait_until("every member serves", lambda: lab.provision("vault", "status"), seconds=60)
     lab.provision("up", "--no-verify", "--only", "vault")
+    wait_until("every member serves", lambda: lab.provision("vault", "status"), seconds=60)
 
 
 def _give(file: Path, token: str) -> None:

@@ -349,6 +349,15 @@ def test_a_sealed_member_is_unsealed_with_as_many_shares_as_it_needs() -> None:
     assert not unseal(site.vault, site.vault.shares)
 
 
+def test_shares_of_another_vault_do_not_spoil_the_right_ones() -> None:
+    vault = FakeVault()
+    told = vault.initialise(5, 3, ())
+    vault.seal()
+    vault.unseal("share of another")
+    assert unseal(vault, told["shares"])
+    assert vault.member().serves
+
+
 def test_what_is_made_once_is_never_made_again() -> None:
     site = Site()
     site.up("a1")

@@ -159,7 +159,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         by_hand = self.given["unseal"] == "manual" and not keys.root_token
         if by_hand and self.api.member().initialized:
             return False
-        return self._join_and_unseal(keys, keys.shares)
+        kept = self.given["unseal"] == "systemd-creds" and self._credential(
+            "unseal", UNSEAL_CREDENTIAL, json.dumps(keys.shares[: keys.threshold]), "keep-keys"
+        )
+        return self._join_and_unseal(keys, keys.shares) or kept
 
     def _start_unsealed(self, keys: Keys) -> bool:
         """Vault unseals itself when it starts or joins, and at no other time."""
@@ -196,12 +199,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
 
     def _encrypt(self) -> bool:
         password = self.store.read(password_of(SNAPSHOT_USER)).decode()
-        changed = self._credential("snapshot", SNAPSHOT_CREDENTIAL, password)
-        keys = self.sink.read()
-        if self.given["unseal"] == "systemd-creds" and keys is not None and keys.usable:
-            shares = json.dumps(keys.shares[: keys.threshold])
-            changed = self._credential("unseal", UNSEAL_CREDENTIAL, shares) or changed
-        return changed
+        return self._credential("snapshot", SNAPSHOT_CREDENTIAL, password)
 
     def _configure(self) -> bool:
         api = self._serving()
@@ -233,8 +231,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         keys = self.sink.read()
         return keys is not None and keys.told and self._on_machine(work="unmark")
 
-    def _credential(self, name: str, path: str, content: str) -> bool:
-        return self._on_machine(work="encrypt", name=name, path=path, content=content)
+    def _credential(self, name: str, path: str, content: str, work: str = "encrypt") -> bool:
+        return self._on_machine(work=work, name=name, path=path, content=content)
 
     def _on_machine(self, **work: Any) -> bool:
         if "content" in work and not self._is_pipelining_enabled("new"):

@@ -11,6 +11,7 @@ from ansible.module_utils.vault.machine import (
     empty,
     encrypt,
     forget,
+    keep_keys,
     mark,
     renew,
     restart,
@@ -34,9 +35,10 @@ options:
         the token for it to the machine.
       - V(begin) proves that keys can be kept. V(ready) marks a Vault that was never used, or
         begins anew with one that was asked for its keys in vain.
-      - V(initialise) initialises it and keeps its keys. V(unseal) unseals it.
-      - V(encrypt) encrypts to the machine what it needs by itself. V(configure) makes Vault hold
-        what is wanted. V(finish) takes the marker away.
+      - V(initialise) initialises it and keeps its keys. V(unseal) unseals it, and
+        encrypts the keys to a machine that unseals it by itself.
+      - V(encrypt) encrypts to the machine what it takes snapshots with. V(configure) makes Vault
+        hold what is wanted. V(finish) takes the marker away.
       - V(withdraw) takes the auth methods of a configuration out of Vault.
     type: str
     choices: [seal, begin, ready, initialise, unseal, encrypt, configure, finish, withdraw]
@@ -70,7 +72,7 @@ options:
   work:
     description: What is to be done here. The action plugin fills it in.
     type: str
-    choices: [forget, mark, unmark, empty, renew, restart, encrypt, seal]
+    choices: [forget, keep-keys, mark, unmark, empty, renew, restart, encrypt, seal]
   attempt:
     description: The attempt to initialise that the machine takes part in.
     type: str
@@ -126,6 +128,7 @@ def main() -> None:
                 "type": "str",
                 "choices": [
                     "forget",
+                    "keep-keys",
                     "mark",
                     "unmark",
                     "empty",
@@ -164,6 +167,9 @@ def main() -> None:
                 given["name"],
                 Path(given["path"]),
                 prove=given["prove"],
+            ),
+            "keep-keys": lambda: keep_keys(
+                given["name"], Path(given["path"]), given["content"].encode()
             ),
             "encrypt": lambda: encrypt(
                 given["name"], Path(given["path"]), given["content"].encode()

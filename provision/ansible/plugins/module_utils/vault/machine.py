@@ -86,15 +86,23 @@ def put_aside(name: str, state: Path = STATE) -> None:
     _sync(state)
 
 
+def keep_keys(name: str, path: Path, content: bytes) -> bool:
+    """Keep the keys that this machine unseals its Vault with; whether they changed.
+
+    Those of another Vault are given no more, in between the right ones.
+    """
+    if path.exists() and not _holds(name, path, content):
+        forget(path)
+    return encrypt(name, path, content)
+
+
 def encrypt(name: str, path: Path, content: bytes) -> bool:
     """Keep ``content`` as a credential that only this machine can decrypt; whether it changed.
 
     The content passes through pipes alone.
     """
-    if path.exists():
-        found = _credentials(["decrypt", f"--name={name}", str(path), "-"], b"")
-        if found.returncode == 0 and found.stdout == content:
-            return False
+    if path.exists() and _holds(name, path, content):
+        return False
     made = _credentials(["encrypt", "--with-key=auto", f"--name={name}", "-", "-"], content)
     if made.returncode != 0:
         raise WorkError(
@@ -158,6 +166,12 @@ def forget(credential: Path) -> bool:
     credential.unlink()
     _sync(credential.parent)
     return True
+
+
+def _holds(name: str, path: Path, content: bytes) -> bool:
+    """Whether a credential can be decrypted here, to ``content``."""
+    found = _credentials(["decrypt", f"--name={name}", str(path), "-"], b"")
+    return found.returncode == 0 and found.stdout == content
 
 
 def _marked(marker: Path) -> str:
