@@ -26,7 +26,7 @@ BIRD = """\
 router id {own};
 protocol device {{}}
 protocol kernel {{ merge paths on; ipv4 {{ export all; }}; }}
-protocol bfd {{ interface "*" {{ interval 300 ms; multiplier 3; }}; }}
+protocol bfd {{ interface "*" {{ interval 1 s; multiplier 3; }}; }}
 """
 SESSION = """\
 protocol bgp {name} {{

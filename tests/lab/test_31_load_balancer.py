@@ -29,6 +29,8 @@ LOCAL = "10.199.50.211"
 RESERVED = "10.199.50.231"
 ROUTED = "198.51.100.5"
 HOLD_SECONDS = 9
+BFD = {"receive_milliseconds": 1000, "transmit_milliseconds": 1000}
+"""Three machines on two cores are silent for a second at times, and FRR waits long to come back."""
 ROUTING_KINDS = "ipaddresspools,bgpadvertisements,bgppeers,bfdprofiles"
 
 
@@ -149,7 +151,7 @@ def outlives_a_machine(lab: Lab, router: Router) -> float:
     """Kill the last machine; seconds until the router knew. It is there again afterwards."""
     machines = list(lab.machines.values())
     everyone = {machine.address for machine in machines}
-    wait_until("a way by each machine", lambda: router.ways(ROUTED) == everyone, seconds=120)
+    wait_until("a way by each machine", lambda: router.ways(ROUTED) == everyone, seconds=180)
     fetch = f"wget -qO- http://{ROUTED}/"
     assert router.machine.run(fetch) == "here\n"
 
@@ -162,7 +164,7 @@ def outlives_a_machine(lab: Lab, router: Router) -> float:
         assert router.machine.run(fetch) == "here\n"
     finally:
         switched_on(lab, victim)
-    wait_until("a way by each machine", lambda: router.ways(ROUTED) == everyone, seconds=120)
+    wait_until("a way by each machine", lambda: router.ways(ROUTED) == everyone, seconds=180)
     return took[0]
 
 
@@ -179,10 +181,10 @@ def test_a_router_is_told_by_bgp(
 def test_bfd_notices_long_before_bgp_would(
     routed: Routed, everywhere: Callable[[str], None], report: Callable[[str], None]
 ) -> None:
-    lab, router = routed(bfd={})
+    lab, router = routed(bfd=BFD)
     everywhere(ROUTED)
     everyone = {machine.address for machine in lab.machines.values()}
     wait_until("paths watched by BFD", lambda: router.watched() == everyone, seconds=120)
     took = outlives_a_machine(lab, router)
     report(f"BFD: a killed machine's way is withdrawn after {took:.1f} s; BGP alone waits 90 s")
-    assert took < 2
+    assert took < 5
