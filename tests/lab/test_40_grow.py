@@ -44,4 +44,3 @@ def test_a_fourth_machine_is_the_only_one_touched(lab: Lab, tmp_path: Path) -> N
     finally:
         grown.kubectl("delete", "node", NEW, "--ignore-not-found")
         grown.podman("rm", "--force", "--volumes", grown.machines[NEW].container)
-    lab.provision("up", "--no-verify")

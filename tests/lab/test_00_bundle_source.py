@@ -80,7 +80,7 @@ def test_a_build_killed_midway_continues(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     program = (
         "from pathlib import Path\n"
-        "from tests.lab.test_bundle_source import _build, _only\n"
+        "from tests.lab.test_00_bundle_source import _build, _only\n"
         f"_build(Path({str(cache)!r}), _only('cni-plugins', 'pause'))\n"
     )
     root = Path(__file__).parents[2]
