@@ -39,7 +39,7 @@ def measure(
     """Medians of both in seconds, and ``ratio``: no-op over check.
 
     ``variables`` are the environment of both. With ``checks``, Ansible's takes part in only so
-    many of the rounds.
+    many of the rounds, the last ones.
     """
     provision = [sys.executable, "-m", "provision"]
     hosts = ROOT / "inventory" / "lab" / "hosts"
@@ -51,7 +51,7 @@ def measure(
     ours, theirs = [], []
     for played in range(rounds):
         ours.append(seconds([*provision, "up", "--site", site], env))
-        if checks is None or played < checks:
+        if checks is None or rounds - played <= checks:
             theirs.append(seconds(check, ansible_env))
     return {
         "up_noop_seconds": round(median(ours), 2),

@@ -224,6 +224,7 @@ heeding = interrupt.heeding() if sys.argv[1] == "heeds" else contextlib.nullcont
 with _Stoppable(interrupt), heeding:
     print("works", flush=True)
     try:
+        # Looked at again and again, as the engine does: nothing can wait for what takes no lock.
         while not interrupt.after_step():
             time.sleep(0.01)
         print("knows", flush=True)
