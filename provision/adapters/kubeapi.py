@@ -22,7 +22,9 @@ import yaml
 from provision.adapters.forwarding import carry
 from provision.errors import SecretsError, UnreachableError
 
-CONNECT_SECONDS = 2.0
+CONNECT_SECONDS = 6.0
+"""Until TLS stands, as urllib3 counts it: an API server that is busy may take seconds for that,
+and the balancer needs two to find that a machine behind it has died."""
 READ_SECONDS = 10.0
 EXEC_SECONDS = 10
 CONNECTIONS = 6
