@@ -28,6 +28,19 @@ and the balancer needs two to find that a machine behind it has died."""
 READ_SECONDS = 10.0
 EXEC_SECONDS = 10
 CONNECTIONS = 6
+ASKED_AGAIN = urllib3.Retry(
+    total=None,
+    connect=False,
+    read=False,
+    redirect=False,
+    other=False,
+    status=10,
+    status_forcelist=(429,),
+    allowed_methods=None,
+    raise_on_status=False,
+)
+"""As Kubernetes' own clients do: an API server that has not read a kind's objects yet, or has too
+much to do, answers 429 and after how many seconds (one, mostly) it wants to be asked again."""
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 FIELD_MANAGER = "provision"
 """Who Kubernetes notes as the manager of the fields that we set."""
@@ -105,7 +118,7 @@ class KubernetesApi:
             ca_certs=str(credentials.ca),
             cert_file=str(credentials.certificate),
             key_file=str(credentials.key),
-            retries=False,
+            retries=ASKED_AGAIN,
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class FakeCluster:
     """Paths of objects that the server does not let anyone apply."""
     busy: set[str] = field(default_factory=set)
     """Paths of objects at which the server gives up."""
+    later: Counter[str] = field(default_factory=Counter)
+    """How many times the server still asks to come again for a path."""
     url: str = ""
 
     def add_node(self, name: str, version: str = "v1.36.3", ready: bool = True) -> None:
@@ -50,6 +53,9 @@ class FakeCluster:
     def answer(self, method: str, target: str, body: bytes) -> tuple[int, Any]:
         parts = urlsplit(target)
         path = parts.path
+        if self.later[path] > 0:
+            self.later[path] -= 1
+            return 429, {"message": "storage is (re)initializing"}
         if path == "/version":
             return 200, {"gitVersion": "v1.36.3"}
         if path in ("/api", "/apis"):
@@ -118,6 +124,8 @@ def serving(cluster: FakeCluster) -> Iterator[FakeCluster]:
             status, answer = cluster.answer(self.command, self.path, self.rfile.read(length))
             text = json.dumps(answer).encode()
             self.send_response(status)
+            if status == 429:
+                self.send_header("Retry-After", "0")
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()

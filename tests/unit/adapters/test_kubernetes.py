@@ -41,6 +41,18 @@ def test_nodes_and_version(cluster: FakeCluster, tmp_path: Path) -> None:
     assert node.taints == ["alone=:NoSchedule"]
 
 
+def test_an_api_server_that_is_not_ready_yet_is_asked_again(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    cluster.later["/version"] = 3
+    facts = ClusterReader(SecretStore(tmp_path)).read([])
+    assert facts.version == "1.36.3"
+    cluster.later["/version"] = 1000
+    told = ClusterReader(SecretStore(tmp_path)).read([])
+    assert not told.reachable
+    assert "(re)initializing" in told.error
+
+
 def test_how_objects_stand_against_their_manifests(cluster: FakeCluster, tmp_path: Path) -> None:
     below = "/api/v1/namespaces/kube-system/configmaps"
     server_side = {"resourceVersion": "7", "uid": "u", "managedFields": [{}]}
