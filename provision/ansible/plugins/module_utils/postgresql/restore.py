@@ -17,6 +17,8 @@ from .waiting import within
 
 RECOVERY_SECONDS = 24 * 3600
 """Going through the log takes as long as it takes."""
+FOLLOWED_SECONDS = 30
+FOLLOWERS = "select slot_name from pg_replication_slots where active"
 SEGMENT = re.compile(r"[0-9A-F]{24}|[0-9A-F]{8}\.history")
 CONFIGURATION = "/etc/provision/postgresql/postgresql.conf"
 
@@ -54,6 +56,7 @@ class Restoration:
         new = empty_beside(self.folder)
         _unpack(backup, new)
         running = active()
+        followers = self._followers()
         systemctl("stop", UNIT)
         try:
             self._take_unarchived(new, backup)
@@ -61,6 +64,8 @@ class Restoration:
         except WorkError:
             if running:
                 systemctl("start", UNIT)
+                # As before means with its replicas, which look for it every five seconds.
+                within(FOLLOWED_SECONDS, lambda: followers <= self._followers())
             raise
         done = [
             f"backup {backup.name} restored" + (f" to {self.given['time']}" if self.until else "")
@@ -70,6 +75,13 @@ class Restoration:
         new.rename(self.folder)
         systemctl("start", UNIT)
         return done
+
+    def _followers(self) -> set[str]:
+        """Slots of the replicas that follow the databases that are there."""
+        try:
+            return set(psql(str(self.given["port"]), FOLLOWERS).split())
+        except OSError:
+            return set()
 
     def _chosen(self) -> Path:
         """The folder of the backup to start from."""
