@@ -17,8 +17,13 @@ pytestmark = pytest.mark.services
 
 def test_no_secret_of_any_component_is_told(lab: Lab, watch: ProcessWatch) -> None:
     values = leaks.of_the_store(lab)
-    for name in ("vault/keys", "vault/admin-password", "dns/acme.key", "cert_manager/site-ca.key"):
-        assert name in values
+    assert {
+        "cert_manager/site-ca.key",
+        "dns/key/acme",
+        "postgresql/role/platform",
+        "vault/admin-password",
+        "vault/keys",
+    } <= values.keys()
     in_cluster = leaks.of_the_cluster(lab)
     assert any("cert-manager/" in name for name in in_cluster)
     wanted = leaks.needles(values | in_cluster)
