@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from provision.adapters.vaultsecrets import VaultSecrets
     from provision.bundle import Bundle
     from provision.engine import GateKeeper
-    from provision.proof import Cluster, Ground, Outside
+    from provision.proof import Ground, LiveCluster, Outside
 
 SITE_FILE = "site.yaml"
 SITE_MARKER = "/var/lib/provision/site"
@@ -258,7 +258,7 @@ class Application:
         """Reads etcd's members."""
         return EtcdReader(self.machines)
 
-    def look_over(self) -> Cluster:
+    def look_over(self) -> LiveCluster:
         """The cluster as it stands, cleared of what proofs of killed runs left behind."""
         from provision.adapters.proving import sweep
 

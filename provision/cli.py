@@ -25,6 +25,7 @@ from provision.cli_common import (
     show,
     working_on,
 )
+from provision.cli_handoff import handoff_app
 from provision.cli_platform import platform_app
 from provision.cli_postgresql import postgresql_app
 from provision.cli_secrets import secrets_app
@@ -45,6 +46,7 @@ app.add_typer(bundle_app, name="bundle")
 app.add_typer(secrets_app, name="secrets")
 app.add_typer(vault_app, name="vault")
 app.add_typer(platform_app, name="platform")
+app.add_typer(handoff_app, name="handoff")
 app.add_typer(postgresql_app, name="postgresql")
 app.add_typer(new_app, name="new")
 

@@ -82,7 +82,7 @@ def confirm_host_key(key: UnknownHostKey) -> bool:
 
 SITE_COMMAND = re.compile(
     r"\bprovision (check|plan|up|status|verify|reset|inventory|runs( show)?"
-    r"|(secrets|vault|platform) \w+)(?! --site)\b"
+    r"|(secrets|vault|platform|handoff) \w+)(?! --site)\b"
 )
 
 

@@ -286,6 +286,30 @@ class Phase(ABC):
         return ()
 
 
+class AgreementPhase(Phase):
+    """A component that the site agrees on with others: settings to judge, nothing on machines."""
+
+    def hosts(self, context: Context) -> tuple[str, ...]:
+        """No machine."""
+        del context
+        return ()
+
+    def query(self, context: Context, host: str) -> Query:
+        """Nothing."""
+        del context, host
+        return Query()
+
+    def decide(self, context: Context, facts: Facts) -> Decision:
+        """There is nothing to run."""
+        del context, facts
+        return Skip("nothing of it is on machines")
+
+    def variables(self, context: Context, host: str) -> Mapping[str, Any]:
+        """None, since there is no role."""
+        del context, host
+        return {}
+
+
 class AnsiblePhase(Phase):
     """A phase whose effect is its playbook, and whose state is its role's ``state.yml``."""
 

@@ -48,6 +48,13 @@ class Cluster(Protocol):
         """Every object of a kind; none where the kind is unknown."""
 
 
+class LiveCluster(Cluster, Protocol):
+    """One whose machines can be asked too."""
+
+    def kubelet_configuration(self, node: str) -> Object:
+        """What the kubelet of a machine runs with."""
+
+
 class Ground(Protocol):
     """A namespace of our own in the site's cluster."""
 

@@ -281,7 +281,7 @@ def _replace_store(path: Path, contents: Mapping[str, bytes], *, keep: bool) -> 
         for name, content in contents.items():
             write_private(incoming / name, content)
         if any(path.iterdir()):
-            _exchange(incoming, path)
+            exchange(incoming, path)
         else:
             incoming.rename(path)
         sync_folder(path.parent)
@@ -295,7 +295,7 @@ def _replace_store(path: Path, contents: Mapping[str, bytes], *, keep: bool) -> 
     return None
 
 
-def _exchange(one: Path, other: Path) -> None:
+def exchange(one: Path, other: Path) -> None:
     """Swap two folders in one step (Linux' ``renameat2`` with ``RENAME_EXCHANGE``)."""
     library = ctypes.CDLL(None, use_errno=True)
     status = library.renameat2(
@@ -307,5 +307,5 @@ def _exchange(one: Path, other: Path) -> None:
             "the file system cannot swap two folders in one step; nothing was changed",
             where=str(other),
             found=reason,
-            fix=f"move the store away, then import again: mv {other} {other}.away",
+            fix=f"move the old one away, then run the command again: mv {other} {other}.away",
         )

@@ -271,6 +271,12 @@ class KubernetesApi:
         resource = self.resources().get((api_version, kind))
         return [] if resource is None else self.items(f"{resource.path}/{resource.plural}")
 
+    def kubelet_configuration(self, node: str) -> Mapping[str, Any]:
+        """What the kubelet of a machine runs with; raises as :meth:`get` does."""
+        told = self.get(f"/api/v1/nodes/{quote(node)}/proxy/configz")
+        configuration: Mapping[str, Any] = told["kubeletconfig"]
+        return configuration
+
     def resources(self) -> dict[tuple[str, str], Resource]:
         """What is served, by apiVersion and kind; two requests, whatever there is."""
         found: dict[tuple[str, str], Resource] = {}

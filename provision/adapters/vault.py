@@ -115,6 +115,11 @@ class Vault:
         with self._asking():
             self._client.sys.submit_unseal_key(reset=True)
 
+    @property
+    def token(self) -> str:
+        """The token in use."""
+        return str(self._client.token)
+
     def use(self, token: str) -> None:
         """Use ``token`` from now on."""
         self._client.token = token
@@ -205,6 +210,23 @@ class Vault:
             answer = self._client.write_data(path, data=body)
             # Without content the answer is one of requests'.
             return (answer.get("data") or {}) if isinstance(answer, Mapping) else {}
+
+    def authenticate(
+        self, path: str, body: Mapping[str, Any], *, token: str | None = None
+    ) -> Mapping[str, Any]:
+        """Write to a path that answers with a token; what Vault says of it.
+
+        ``token`` is used for this request instead of the one in use.
+        """
+        own = self._client.token
+        if token is not None:
+            self._client.token = token
+        try:
+            with self._asking():
+                told: Mapping[str, Any] = self._client.write_data(path, data=body)["auth"]
+                return told
+        finally:
+            self._client.token = own
 
     def delete(self, path: str) -> None:
         """Delete what is at a path, if anything."""

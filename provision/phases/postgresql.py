@@ -364,12 +364,18 @@ def content(site: Site) -> dict[str, dict[str, Any]]:
     return {"roles": roles, "databases": databases}
 
 
+def service_host(site: Site) -> str:
+    """Name, or address, by which clients are told to reach the databases."""
+    primary = site.settings(PostgresqlSettings).primary
+    return next(iter(_names(site)), str(site.hosts[primary].address))
+
+
 def vault_secrets(site: Site) -> dict[str, Any]:
     """The roles' passwords as the site's Vault keeps them; none where it has no Vault."""
     settings = site.settings(PostgresqlSettings)
     if not site.has(VaultSettings):
         return {"members": {}, "secrets": {}}
-    host = next(iter(_names(site)), str(site.hosts[settings.primary].address))
+    host = service_host(site)
     return {
         "members": member_urls(site),
         "secrets": {

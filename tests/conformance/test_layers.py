@@ -26,6 +26,7 @@ LAYERS = (
     (
         *("cli", "cli_common", "cli_secrets", "cli_vault", "cli_platform", "cli_postgresql"),
         "cli_bundle",
+        "cli_handoff",
     ),
 )
 """From the lowest: a module reaches, by whatever way, only its own layer and lower ones."""

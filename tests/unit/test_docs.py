@@ -78,6 +78,7 @@ def test_commands_that_pages_name_exist(page: Path) -> None:
             "bundle": ("build", "verify", "list", "show"),
             "runs": ("show",),
             "new": ("component",),
+            "handoff": ("phalanx",),
             "platform": ("status", "wait"),
             "postgresql": ("status", "backup", "restore", "promote"),
             "vault": ("status", "unseal", "shares", "snapshot", "restore", "forget"),

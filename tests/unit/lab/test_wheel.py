@@ -90,8 +90,9 @@ def test_the_checkout_finds_its_own_roles_and_playbooks() -> None:
 
 def test_the_installed_package_finds_its_phases_with_their_state(installed: Path) -> None:
     code = (
-        "from provision.plan import discover; from provision.paths import roles_path;"
-        "mains = [roles_path() / phase.name / 'tasks/main.yml' for phase in discover()];"
+        "from provision.plan import discover; from provision.phase import AnsiblePhase;"
+        "phases = [phase for phase in discover() if isinstance(phase, AnsiblePhase)];"
+        "mains = [phase.role / 'tasks/main.yml' for phase in phases];"
         "print(bool(mains) and all(main.is_file() for main in mains))"
     )
     assert in_installation(installed, code) == "True"

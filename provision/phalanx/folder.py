@@ -1,0 +1,156 @@
+"""The folder that is handed over: its texts, and how it is put in place as a whole."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from provision.errors import UsageError
+from provision.phalanx.vaultside import Credentials
+from provision.privatefiles import (
+    check_folder,
+    make_folder,
+    read_private,
+    refuse_git_tree,
+    sync_folder,
+    write_private,
+    writing,
+)
+from provision.secretsharing import exchange
+
+OWN = "handoff.json"
+"""In a folder of ours: what it was made for, and what of Vault's can be revoked."""
+STATIC = "static.yaml"
+"""Filled in by people, so never written over."""
+README = """\
+# {environment}: what Phalanx's installer needs
+
+Made by `provision handoff phalanx` for the site {site}. Everything here is secret.
+Programs: {tools}; git; Python 3.13 or newer, which uv brings.
+
+1. In a checkout of Phalanx, at the branch {branch}: write what `values.yaml` here says into the
+   files that it names, and push.
+2. Fill in `static.yaml` here: each value that says REPLACE ME, and what
+   `uv run phalanx secrets static-template {environment}` asks for besides.
+3. Then let `provision handoff phalanx --checkout FOLDER` run the installer, or run it yourself:
+
+```
+cd FOLDER
+. {folder}/environment
+VAULT_TOKEN=... uv run phalanx vault audit {environment}   # an administrator's: vault login
+uv run phalanx secrets sync --secrets {folder}/static.yaml {environment}
+uv run phalanx secrets audit --secrets {folder}/static.yaml {environment}
+uv run phalanx environment install --force-noninteractive --git-branch {branch} {environment}
+```
+
+`vault create-write-token` and `vault create-read-approle` are done already, by the same calls.
+Running them again revokes the token and the secret id here.
+
+Afterwards:
+
+- every application is Synced and Healthy (`argocd app list`), but for `nublado-users`,
+  `nublado-fileservers`, `ocps-uws-job`, and Sasquatch's claims, which stay OutOfSync
+- every VaultSecret has its Secret: `kubectl get vaultsecrets,secrets -A`
+- certificates are Ready: `kubectl get certificates -A`
+- the ingress has {address}, and {host} leads there
+- `curl https://{host}/` verifies in stock Debian and Alpine pods
+- a token can be made at https://{host}/auth/tokens, one notebook starts, its home is the user's
+- all of this again after a machine was restarted
+
+`provision handoff phalanx` looks at the first four of them once the applications are there.
+"""
+
+
+def environment_text(values: Mapping[str, str]) -> str:
+    """Settings for a shell to source."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def earlier(folder: Path) -> Mapping[str, Any]:
+    """What an earlier hand-over left in ``folder``; nothing where there is none.
+
+    Raises
+    ------
+    UsageError
+        Something else is there.
+    """
+    if not folder.exists() and not folder.is_symlink():
+        return {}
+    content = None
+    if folder.is_dir() and not folder.is_symlink():
+        check_folder(folder)
+        content = read_private(folder / OWN)
+    if content is None:
+        raise UsageError(
+            "something else is there; nothing was written",
+            where=str(folder),
+            wanted="a new folder, or one that this command wrote",
+            fix="provision handoff phalanx --output ANOTHER",
+        )
+    told: Mapping[str, Any] = json.loads(content)
+    return told
+
+
+def kept_file(folder: Path, name: str) -> bytes | None:
+    """What an earlier hand-over's file holds by now; None where there is none."""
+    return read_private(folder / name) if folder.exists() else None
+
+
+def static(folder: Path) -> Mapping[str, Any]:
+    """The static secrets as they are filled in by now.
+
+    Raises
+    ------
+    UsageError
+        They are no YAML.
+    """
+    path = folder / STATIC
+    try:
+        told = yaml.safe_load(read_private(path) or b"")
+    except yaml.YAMLError as error:
+        raise UsageError("this is no YAML", where=str(path), found=str(error)) from error
+    return told if isinstance(told, Mapping) else {}
+
+
+def note(folder: Path, own: Mapping[str, Any]) -> None:
+    """Keep what the command itself knows of the folder."""
+    with writing(folder):
+        write_private(folder / OWN, json.dumps(own).encode())
+
+
+def kept_credentials(told: Mapping[str, Any]) -> Credentials | None:
+    """The credentials of an earlier hand-over, if any."""
+    return Credentials(**told["credentials"]) if "credentials" in told else None
+
+
+def put(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put a folder with ``files`` in place, 0700, files 0600; the one before it goes.
+
+    Raises
+    ------
+    SecretsError
+        It cannot be written, or would lie in a Git work tree.
+    """
+    refuse_git_tree(folder.absolute())
+    make_folder(folder.parent)
+    with writing(folder):
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            for name, content in files.items():
+                write_private(partial / name, content)
+            if folder.exists():
+                exchange(partial, folder)
+            else:
+                partial.rename(folder)
+        finally:
+            # What was there before, or what was not finished.
+            if partial.exists():
+                shutil.rmtree(partial)
+        sync_folder(folder.parent)

@@ -1,0 +1,103 @@
+"""Phalanx's installer: its own commands, in order, as its documentation has them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from provision.errors import OperatorError, UsageError
+from provision.phalanx.preflight import Row, judged
+
+INSTALL = "environment install"
+PROGRAMS = ("git", "helm", "kubectl", "argocd")
+"""What the installer calls."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the installer."""
+
+    name: str
+    arguments: Sequence[str]
+    as_administrator: bool = False
+    """Whether it gets an administrator's token of Vault instead of the write token."""
+
+
+def steps(environment: str, branch: str, static: Path) -> Sequence[Step]:
+    """The commands that are left once policies, AppRole and write token are there.
+
+    ``vault create-write-token`` is not among them: what it makes with a passing token, as
+    people have, ends with that token. :mod:`provision.phalanx.vaultside` makes the same by the
+    same calls, and ``vault audit`` is the installer's own judgement of it.
+    """
+    return (
+        Step("vault audit", ("vault", "audit", environment), as_administrator=True),
+        Step("secrets sync", ("secrets", "sync", "--secrets", str(static), environment)),
+        Step("secrets audit", ("secrets", "audit", "--secrets", str(static), environment)),
+        Step(
+            INSTALL,
+            (
+                *("environment", "install", "--force-noninteractive"),
+                *("--git-branch", branch, environment),
+            ),
+        ),
+    )
+
+
+def program_rows(command: str) -> Iterator[Row]:
+    """Whether what the installer is run by, and what it calls, is there."""
+    for name in (*shlex.split(command)[:1], *PROGRAMS):
+        found = shutil.which(name)
+        yield judged(f"program {name}", found or "not found", "in PATH", bool(found),
+                     f"install {name}; versions.yaml of the hand-over says which")  # fmt: skip
+
+
+def inputs(environment: Mapping[str, str], branch: str) -> str:
+    """What a finished installation was made with, as a digest: other credentials need another."""
+    told = (branch, environment["VAULT_ROLE_ID"], environment["VAULT_SECRET_ID"])
+    return sha256("\0".join(told).encode()).hexdigest()
+
+
+def run(
+    step: Step,
+    command: str,
+    checkout: Path,
+    environment: Mapping[str, str],
+    administrator: Callable[[], str],
+) -> None:
+    """Run one of the installer's commands in a checkout; what it prints goes to standard error.
+
+    The installer takes its tokens from its environment and from nowhere else, so that is where
+    they are put: that of its own process.
+
+    Raises
+    ------
+    OperatorError
+        It fails.
+    UsageError
+        ``command`` cannot be run.
+    """
+    given = {**os.environ, **environment}
+    if step.as_administrator:
+        given["VAULT_TOKEN"] = administrator()
+    words = [*shlex.split(command), *step.arguments]
+    try:
+        ended = subprocess.run(words, cwd=checkout, env=given, stdout=sys.stderr, check=False)
+    except OSError as error:
+        raise UsageError(
+            "Phalanx's installer cannot be run", where=words[0], found=str(error)
+        ) from error
+    if ended.returncode:
+        raise OperatorError(
+            f"Phalanx's installer failed at: phalanx {step.name}",
+            where=str(checkout),
+            found=f"exit {ended.returncode}; its own words are above",
+            fix="the same command again, which goes on from here",
+        )

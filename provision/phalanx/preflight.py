@@ -1,0 +1,206 @@
+"""What must hold before Phalanx's installer starts: facts in, rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from ipaddress import ip_network
+from typing import Any
+
+from provision.phalanx.names import (
+    IN_CLUSTER_CLASS,
+    ISSUER,
+    KUBERNETES,
+    LEASE_SECONDS,
+    MOUNT,
+    TOKEN_LEFT_SECONDS,
+    TOKEN_SECONDS,
+    read_policy,
+    write_policy,
+)
+from provision.phalanx.vaultside import lacking, read_rules, write_rules
+
+RFC_1918 = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+UP = "provision up"
+AGAIN = "provision handoff phalanx --new-credentials"
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that must hold."""
+
+    what: str
+    found: str
+    wanted: str
+    good: bool
+    fix: str = ""
+    """What to do where it does not hold."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def vault_rows(facts: Facts) -> Iterator[Row]:
+    """The Vault side, from :func:`provision.phalanx.vaultside.facts`."""
+    path = facts["path"]
+    mount = facts["mount"]
+    found = f"{mount['type']} {mount['version']}" if mount["type"] else "nothing"
+    yield judged(f"Vault engine at {MOUNT}", found, "kv 2", found == "kv 2", UP)
+    approle = facts["approle"] or "nothing"
+    yield judged("Vault auth/approle", approle, "approle", approle == "approle", UP)
+    lease = facts["max_lease_ttl"]
+    yield judged(
+        "Vault max_lease_ttl",
+        f"{lease // 3600}h",
+        "at least 87600h",
+        lease >= LEASE_SECONDS,
+        "vault.max_lease_ttl: 87600h in the site file, then provision up",
+    )
+    for name, rules in (
+        (read_policy(path), read_rules(path)),
+        (write_policy(path), write_rules(path)),
+    ):
+        text = facts["policies"].get(name, "")
+        lacks = lacking(text, rules)
+        said = "lacks " + ", ".join(lacks) if text else "missing"
+        yield judged(
+            f"Vault policy {name}",
+            "as wanted" if not lacks else said,
+            "as wanted",
+            not lacks,
+            AGAIN,
+        )
+    role = facts["role"]
+    policies = ", ".join(role["token_policies"]) or "missing"
+    yield judged("AppRole", policies, read_policy(path), policies == read_policy(path), AGAIN)
+    unlimited = role["secret_id_num_uses"] == 0 and role["secret_id_ttl"] == 0
+    yield judged(
+        "AppRole's secret ids",
+        f"uses {role['secret_id_num_uses']}, ttl {role['secret_id_ttl']}",
+        "uses 0, ttl 0: no limit",
+        unlimited,
+        AGAIN,
+    )
+    reads = facts["reads"]
+    yield judged(
+        f"AppRole reads {MOUNT}/data/{path}/argocd",
+        reads,
+        "it may",
+        not reads.startswith("refused"),
+        AGAIN,
+    )
+    yield judged(
+        "AppRole writes", "it may" if facts["role_writes"] else "refused", "refused",
+        not facts["role_writes"], AGAIN,
+    )  # fmt: skip
+    token = facts["token"]
+    yield judged(
+        "write token writes", "it may" if token["writes"] else token.get("error", "refused"),
+        "it may", bool(token["writes"]), AGAIN,
+    )  # fmt: skip
+    yield judged(
+        "write token lives",
+        f"{token['ttl'] // 86400} of {token['made_for'] // 86400} days",
+        "made for 3650 days, more than 7 of them left",
+        token["made_for"] >= TOKEN_SECONDS and token["ttl"] > TOKEN_LEFT_SECONDS,
+        f"{AGAIN}; where it is cut short, max_lease_ttl is",
+    )
+
+
+def site_rows(facts: Facts) -> Iterator[Row]:
+    """What the site file settles: ``pods``, ``services`` (networks), ``cert_manager``."""
+    for what in ("pods", "services"):
+        networks = facts[what]
+        private = all(_private(network) for network in networks)
+        yield judged(
+            f"network of {what}",
+            ", ".join(networks),
+            "within RFC 1918",
+            private,
+            f"network.{what} in the site file; it cannot be changed on a cluster that stands",
+        )
+
+
+def cluster_rows(facts: Facts) -> Iterator[Row]:
+    """What the API tells, from :func:`provision.phalanx.clusterside.facts`."""
+    versions = sorted(set(facts["versions"]))
+    recent = bool(versions) and all(_version(text) >= KUBERNETES for text in versions)
+    yield judged("Kubernetes", ", ".join(versions) or "no machine", "1.30 or newer", recent,
+               "kubernetes.version in the site file, then provision up")  # fmt: skip
+    for what, key, wanted in (
+        ("cluster's domain", "clusterDomain", "cluster.local"),
+        ("nodeStatusMaxImages", "nodeStatusMaxImages", "-1"),
+    ):
+        found = sorted({str(run.get(key, "unknown")) for run in facts["kubelet"].values()})
+        yield judged(what, ", ".join(found), wanted, found == [wanted], UP)
+    classes: Mapping[str, bool] = facts["classes"]
+    defaults = sorted(name for name, default in classes.items() if default)
+    yield judged("default StorageClass", ", ".join(defaults) or "none", "exactly one",
+               len(defaults) == 1, "local_storage in the site file, then provision up")  # fmt: skip
+    named = IN_CLUSTER_CLASS in classes
+    instead = f"none; the values name {defaults[0]}" if len(defaults) == 1 else "none"
+    yield judged(
+        f"StorageClass {IN_CLUSTER_CLASS}",
+        "there" if named else instead,
+        "there, or another named in the values",
+        named or len(defaults) == 1,
+        "local_storage in the site file, then provision up",
+    )
+    ingress = ", ".join(sorted(facts["ingress_classes"]))
+    yield judged("IngressClass", ingress or "none", "none but Phalanx's own nginx",
+               not ingress or (ingress == "nginx" and facts["has_ingress"]),
+               f"kubectl delete ingressclass {ingress}, and what serves it")  # fmt: skip
+    takers = ", ".join(sorted(facts["web_takers"]))
+    yield judged("ports 80 and 443", takers or "free", "free, or Phalanx's ingress-nginx",
+               not takers, "give it another port, or take it out")  # fmt: skip
+    managers: Sequence[str] = facts["cert_managers"]
+    owners = len(managers)
+    owner = ", ".join(managers) or "none"
+    wanted = "one, this site's" if facts["owned"] else "none but Phalanx's own, at most one"
+    good = owners == 1 if facts["owned"] else owners <= 1
+    yield judged("cert-manager", owner, wanted, good, "keep one of them; this site's: provision up")
+    if facts["owned"]:
+        state = facts["issuers"].get(ISSUER, "missing")
+        yield judged(f"ClusterIssuer {ISSUER}", state, "Ready", state == "Ready",
+                   f"kubectl describe clusterissuer {ISSUER}")  # fmt: skip
+
+
+def name_rows(
+    host: str, address: str, outside: Sequence[str], inside: Sequence[str]
+) -> Iterator[Row]:
+    """Whether the public name leads to the ingress, for the controller and for pods."""
+    for place, found in (("outside", outside), ("inside", inside)):
+        yield judged(
+            f"{host} {place}",
+            ", ".join(found) or "no such name",
+            address,
+            list(found) == [address],
+            f"an A record {host} {address} where pods and people look (dns.records)",
+        )
+
+
+def proof_rows(proofs: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    """What ``provision verify`` proved: ``proof``, ``proven`` and ``detail`` each."""
+    for proof in proofs:
+        yield judged(proof["proof"], proof["detail"], "proven", proof["proven"], "provision verify")
+
+
+def judged(what: str, found: str, wanted: str, good: bool, fix: str) -> Row:
+    """A row; the fix is told where it is needed."""
+    return Row(what, found, wanted, good, "" if good else fix)
+
+
+def _private(text: str) -> bool:
+    network = ip_network(text)
+    return any(
+        network.version == known.version and network.subnet_of(known)  # type: ignore[arg-type]
+        for known in RFC_1918
+    )
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, minor, *_ = text.removeprefix("v").split(".")
+    return int(major), int(minor)

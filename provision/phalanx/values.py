@@ -1,0 +1,161 @@
+"""What of the site goes into Phalanx's repository and into its static secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from provision.phalanx.names import INGRESS_NAMESPACE, ISSUER, MOUNT
+
+REPLACE = "REPLACE ME"
+"""In place of a secret that only the site's administrators have."""
+UNUSED = "placeholder"
+"""In place of one that the installer insists on and nothing uses."""
+SIGN_ON_SECRETS = {
+    "github": "github-client-secret",
+    "cilogon": "cilogon-client-secret",
+    "oidc": "oidc-client-secret",
+}
+"""Gafaelfawr's static secret, by how people sign on."""
+
+GAFAELFAWR = "gafaelfawr"
+"""Phalanx's sign-on service, which every environment has; its database's and role's name too."""
+DATABASE_PASSWORD = "database-password"  # noqa: S105 - a name
+
+SignOn = Mapping[str, Any]
+
+
+def static_secrets(sign_on: SignOn | None, database_password: str = "") -> dict[str, Any]:
+    """Static secrets that every environment is asked for, to be filled in.
+
+    Parameters
+    ----------
+    database_password
+        Gafaelfawr's in the site's own PostgreSQL; empty where it has no database there.
+    """
+    own_argocd = bool(sign_on and sign_on["argocd_client_id"])
+    applications = {
+        "argocd": {"dex.clientSecret": {"value": REPLACE if own_argocd else UNUSED}},
+        "squareone": {"sentry-dsn": {"value": UNUSED}},
+    }
+    gafaelfawr = {}
+    if sign_on:
+        gafaelfawr[SIGN_ON_SECRETS[sign_on["kind"]]] = {"value": REPLACE}
+    if database_password:
+        gafaelfawr[DATABASE_PASSWORD] = {"value": database_password}
+    if gafaelfawr:
+        applications[GAFAELFAWR] = gafaelfawr
+    return {"applications": applications, "pull-secret": {"registries": {}}}
+
+
+def unfilled(static: Mapping[str, Any]) -> list[str]:
+    """Static secrets that still wait for their value, ``application key`` each."""
+    return [
+        f"{application} {key}"
+        for application, secrets in sorted((static.get("applications") or {}).items())
+        for key, secret in sorted((secrets or {}).items())
+        if (secret or {}).get("value") in (None, "", REPLACE)
+    ]
+
+
+def database_password_of(static: Mapping[str, Any]) -> str:
+    """The password of Gafaelfawr's database that static secrets have; empty without one."""
+    secrets = (static.get("applications") or {}).get(GAFAELFAWR) or {}
+    return str((secrets.get(DATABASE_PASSWORD) or {}).get("value") or "")
+
+
+def environment_values(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that follow from the site, by the file of Phalanx's repository that they belong into.
+
+    Parameters
+    ----------
+    facts
+        environment, host, vault_url, vault_path, address, storage_class, owned, sign_on, and
+        database_url (empty where Gafaelfawr's is Phalanx's own PostgreSQL in the cluster).
+    """
+    environment, host = facts["environment"], facts["host"]
+    documents: dict[str, Any] = {
+        environment_file(environment): {
+            "name": environment,
+            "fqdn": host,
+            "vaultUrl": facts["vault_url"],
+            "vaultPathPrefix": f"{MOUNT}/{facts['vault_path']}",
+            **({"applications": switches} if (switches := _switches(facts)) else {}),
+        },
+        application_file(INGRESS_NAMESPACE, environment): {
+            "ingress-nginx": {
+                "controller": {
+                    "service": {
+                        "loadBalancerIP": facts["address"],
+                        "externalTrafficPolicy": "Local",
+                    }
+                }
+            }
+        },
+    }
+    if not (url := facts["database_url"]):
+        documents[application_file("postgres", environment)] = {
+            "gafaelfawr_db": {"user": GAFAELFAWR, "db": GAFAELFAWR},
+            **({"postgresStorageClass": name} if (name := facts["storage_class"]) else {}),
+        }
+    database: dict[str, Any] = {"databaseUrl": url} if url else {"internalDatabase": True}
+    sign_on = facts["sign_on"]
+    documents[application_file(GAFAELFAWR, environment)] = {
+        "config": {**database, **({sign_on["kind"]: dict(_client(sign_on))} if sign_on else {})}
+    }
+    if sign_on and sign_on["argocd_client_id"] and sign_on["issuer"]:
+        documents[application_file("argocd", environment)] = _argocd(sign_on, host)
+    return documents
+
+
+def values_text(facts: Mapping[str, Any]) -> str:
+    """The same as one text, a document a file."""
+    issuer = f"# Certificates come from the ClusterIssuer {ISSUER}.\n" if facts["owned"] else ""
+    return issuer + "".join(
+        f"---\n# {name}\n{yaml.safe_dump(text, sort_keys=False)}"
+        for name, text in environment_values(facts).items()
+    )
+
+
+def environment_file(environment: str) -> str:
+    """Path of an environment's own values in Phalanx's repository."""
+    return f"environments/values-{environment}.yaml"
+
+
+def application_file(application: str, environment: str) -> str:
+    """Path of an application's values for an environment."""
+    return f"applications/{application}/values-{environment}.yaml"
+
+
+def _switches(facts: Mapping[str, Any]) -> dict[str, bool]:
+    """Applications that are on or off for the site's sake."""
+    return {
+        **({"cert-manager": False} if facts["owned"] else {}),
+        **({} if facts["database_url"] else {"postgres": True}),
+    }
+
+
+def _client(sign_on: SignOn) -> Iterator[tuple[str, str]]:
+    yield "clientId", sign_on["client_id"]
+    for key, name in (
+        ("issuer", "issuer"),
+        ("login_url", "loginUrl"),
+        ("token_url", "tokenUrl"),
+        ("username_claim", "usernameClaim"),
+    ):
+        if sign_on[key]:
+            yield name, sign_on[key]
+
+
+def _argocd(sign_on: SignOn, host: str) -> dict[str, Any]:
+    oidc = {
+        "name": "OpenID",
+        "issuer": sign_on["issuer"],
+        "clientID": sign_on["argocd_client_id"],
+        "clientSecret": "$dex.clientSecret",
+        "requestedScopes": ["openid", "profile", "email", "groups"],
+    }
+    maps = {"url": f"https://{host}/argo-cd", "oidc.config": yaml.safe_dump(oidc, sort_keys=False)}
+    return {"argo-cd": {"configs": {"cm": maps}}}

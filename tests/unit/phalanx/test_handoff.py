@@ -1,0 +1,140 @@
+"""What is handed over to Phalanx: sites that are refused, rows from facts, a folder as a whole."""
+
+from __future__ import annotations
+
+import copy
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from provision.errors import UsageError
+from provision.phalanx import folder, preflight, values, vaultside
+from provision.phases.phalanx import Phalanx
+from tests.support.cases import make_site
+
+PATH = "phalanx/observatory"
+NEEDED = ("phalanx", "vault", "load_balancer")
+CLUSTER: dict[str, Any] = {
+    "versions": ["v1.36.3"],
+    "kubelet": {"n1": {"clusterDomain": "cluster.local", "nodeStatusMaxImages": -1}},
+    "classes": {"local": True},
+    "ingress_classes": [],
+    "has_ingress": False,
+    "web_takers": [],
+    "issuers": {"letsencrypt-dns": "Ready"},
+    "cert_managers": ["cert-manager/cert-manager"],
+    "owned": True,
+}
+
+
+def problems(*components: str, **changes: Any) -> list[str]:
+    return list(Phalanx().validate_site(make_site(changes, *NEEDED, *components)))
+
+
+def bad(**changes: Any) -> list[str]:
+    rows = preflight.cluster_rows({**copy.deepcopy(CLUSTER), **changes})
+    return [row.what for row in rows if not row.good]
+
+
+def test_a_site_that_has_all_that_is_needed() -> None:
+    assert problems() == []
+
+
+def test_what_phalanx_brings_is_refused() -> None:
+    assert [text.split()[0] for text in problems("argocd", "platform")] == ["argocd", "platform"]
+
+
+def test_the_sites_cert_manager_has_the_issuer_that_charts_ask_for() -> None:
+    [problem] = problems(cert_manager={})
+    assert problem.startswith("cert_manager.issuers has no letsencrypt-dns")
+    assert problems(cert_manager={"issuers": {"letsencrypt-dns": {"ca": {}}}}) == []
+
+
+def test_an_address_that_no_pool_holds() -> None:
+    [problem] = problems(phalanx={"ingress_address": "192.0.2.250"})
+    assert problem.startswith("phalanx.ingress_address 192.0.2.250 is in none of")
+
+
+def test_a_cluster_that_is_ready() -> None:
+    assert bad() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"versions": ["v1.36.3", "v1.29.9"]}, "Kubernetes"),
+        ({"versions": []}, "Kubernetes"),
+        (
+            {"kubelet": {"n1": {"clusterDomain": "x", "nodeStatusMaxImages": -1}}},
+            "cluster's domain",
+        ),
+        ({"kubelet": {"n1": {"clusterDomain": "cluster.local"}}}, "nodeStatusMaxImages"),
+        ({"ingress_classes": ["traefik"], "has_ingress": True}, "IngressClass"),
+        ({"ingress_classes": ["nginx"]}, "IngressClass"),
+        ({"web_takers": ["a/b"]}, "ports 80 and 443"),
+        ({"cert_managers": ["a/cert-manager", "b/cert-manager"]}, "cert-manager"),
+        ({"issuers": {}}, "ClusterIssuer letsencrypt-dns"),
+    ],
+)
+def test_a_cluster_that_is_not(changes: dict[str, Any], what: str) -> None:
+    assert bad(**changes) == [what]
+
+
+def test_networks_and_names() -> None:
+    rows = preflight.site_rows({"pods": ["100.64.0.0/16"], "services": ["10.96.0.0/16"]})
+    assert [row.good for row in rows] == [False, True]
+    names = preflight.name_rows("a.test", "192.0.2.1", ["192.0.2.1"], [])
+    assert [row.good for row in names] == [True, False]
+
+
+def test_a_policy_counts_by_what_it_allows() -> None:
+    wanted = vaultside.read_rules(PATH)
+    text = vaultside.policy_text(wanted)
+    assert vaultside.lacking(text.replace("\n", " ") + "# a word", wanted) == []
+    assert vaultside.lacking(text.replace('"list", ', ""), wanted) == [
+        f"list on secret/metadata/{PATH}/+"
+    ]
+
+
+def test_a_folder_is_put_in_place_as_a_whole_and_renewed(tmp_path: Path) -> None:
+    place = tmp_path / "handed"
+    assert folder.earlier(place) == {}
+    folder.put(place, {folder.OWN: b'{"path": "a"}', "gone": b""})
+    folder.put(place, {folder.OWN: b'{"path": "b"}'})
+    assert folder.earlier(place) == {"path": "b"}
+    assert [item.name for item in tmp_path.iterdir()] == ["handed"]
+    assert [item.name for item in place.iterdir()] == [folder.OWN]
+    assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    assert stat.S_IMODE((place / folder.OWN).stat().st_mode) == 0o600
+
+
+def test_what_others_keep_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir(mode=0o700)
+    with pytest.raises(UsageError, match="something else is there"):
+        folder.earlier(tmp_path / "theirs")
+
+
+def test_values_say_who_owns_cert_manager() -> None:
+    facts = {
+        "environment": "observatory",
+        "host": "data.example.org",
+        "vault_url": "https://vault.example.org:8200",
+        "vault_path": PATH,
+        "address": "192.0.2.205",
+        "storage_class": "local",
+        "owned": True,
+        "database_url": "",
+        "sign_on": None,
+    }
+    first, *others = yaml.safe_load_all(values.values_text(facts))
+    assert first["applications"] == {"cert-manager": False, "postgres": True}
+    assert first["vaultPathPrefix"] == f"secret/{PATH}"
+    assert [list(item) for item in others] == [
+        ["ingress-nginx"],
+        ["gafaelfawr_db", "postgresStorageClass"],
+        ["config"],
+    ]
+    assert "letsencrypt" not in values.values_text({**facts, "owned": False})

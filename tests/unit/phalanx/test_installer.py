@@ -1,0 +1,213 @@
+"""Phalanx's installer is run in its order, with its tokens; a checkout is judged before."""
+
+from __future__ import annotations
+
+import copy
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from provision.errors import OperatorError, UsageError
+from provision.phalanx import installer
+from provision.phalanx.afterwards import afterwards_rows, installed
+from provision.phalanx.checkout import applications, checkout_rows
+from provision.phalanx.values import (
+    REPLACE,
+    database_password_of,
+    environment_values,
+    static_secrets,
+    unfilled,
+)
+
+SIGN_ON = {
+    "kind": "oidc",
+    "client_id": "platform",
+    "issuer": "https://id.example.org",
+    "login_url": "https://id.example.org/auth",
+    "token_url": "https://id.example.org/token",
+    "username_claim": None,
+    "argocd_client_id": "argocd",
+}
+FACTS: dict[str, Any] = {
+    "environment": "observatory",
+    "host": "data.example.org",
+    "vault_url": "https://vault.example.org:8200",
+    "vault_path": "phalanx/observatory",
+    "address": "192.0.2.205",
+    "storage_class": "",
+    "owned": True,
+    "database_url": "postgresql://gafaelfawr@db.example.org:5432/gafaelfawr",
+    "sign_on": SIGN_ON,
+}
+ENVIRONMENT = {
+    "VAULT_TOKEN": "of-the-writer",
+    "VAULT_ROLE_ID": "role",
+    "VAULT_SECRET_ID": "secret",
+    "VAULT_CACERT": "/dev/null",
+}
+
+
+def put(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout whose environment says what the site does."""
+    place = tmp_path / "checkout"
+    put(place / "environments/values.yaml", {"applications": {"argocd": True, "tap": False}})
+    for name, content in environment_values(FACTS).items():
+        put(place / name, content)
+    return place
+
+
+def bad(checkout: Path) -> dict[str, str]:
+    rows = checkout_rows(checkout, "observatory", environment_values(FACTS))
+    return {row.what: row.found for row in rows if not row.good}
+
+
+def test_static_secrets_are_those_of_the_sign_on() -> None:
+    assert unfilled(static_secrets(None)) == []
+    asked = static_secrets(SIGN_ON)
+    assert unfilled(asked) == ["argocd dex.clientSecret", "gafaelfawr oidc-client-secret"]
+    asked["applications"]["gafaelfawr"]["oidc-client-secret"]["value"] = "s"
+    assert unfilled(asked) == ["argocd dex.clientSecret"]
+    assert REPLACE in yaml.safe_dump(asked)
+
+
+def test_the_database_is_the_sites_or_phalanxs_own() -> None:
+    config = "applications/gafaelfawr/values-observatory.yaml"
+    own = "applications/postgres/values-observatory.yaml"
+    by_the_site = environment_values(FACTS)
+    assert by_the_site[config]["config"]["databaseUrl"] == FACTS["database_url"]
+    assert own not in by_the_site
+    in_cluster = environment_values({**FACTS, "database_url": ""})
+    assert in_cluster[config]["config"]["internalDatabase"] is True
+    assert in_cluster[own] == {"gafaelfawr_db": {"user": "gafaelfawr", "db": "gafaelfawr"}}
+    asked = static_secrets(None, "of-the-store")
+    assert database_password_of(asked) == "of-the-store"
+    assert database_password_of(static_secrets(None)) == ""
+
+
+def test_a_checkout_that_says_what_the_site_does(checkout: Path) -> None:
+    assert bad(checkout) == {}
+    assert applications(checkout, "observatory") == ["argocd"]
+
+
+def test_a_checkout_that_does_not(checkout: Path) -> None:
+    own = environment_values(FACTS)["environments/values-observatory.yaml"]
+    other = {**own, "fqdn": "other.example.org", "applications": {"cert-manager": True}}
+    put(checkout / "environments/values-observatory.yaml", other)
+    (checkout / "applications/argocd/values-observatory.yaml").unlink()
+    found = bad(checkout)
+    assert found["environments/values-observatory.yaml"] == (
+        "fqdn is other.example.org; applications.cert-manager is True"
+    )
+    assert found["values of every application"] == (
+        "missing: applications/argocd/values-observatory.yaml,"
+        " applications/cert-manager/values-observatory.yaml"
+    )
+
+
+def test_a_folder_that_is_no_checkout(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no checkout of Phalanx"):
+        bad(tmp_path)
+
+
+def test_the_installers_commands_run_with_its_tokens(checkout: Path, tmp_path: Path) -> None:
+    program, log = tmp_path / "phalanx", tmp_path / "log"
+    program.write_text(
+        f'#!/bin/sh\necho "$VAULT_TOKEN $*" >> {log}\n[ "$2" != install ] || exit 3\n'
+    )
+    program.chmod(0o700)
+    steps = installer.steps("observatory", "main", Path("static.yaml"))
+    for step in steps[:-1]:
+        installer.run(step, str(program), checkout, ENVIRONMENT, lambda: "of-an-administrator")
+    with pytest.raises(OperatorError, match="environment install") as failed:
+        installer.run(steps[-1], str(program), checkout, ENVIRONMENT, lambda: "")
+    assert failed.value.found == "exit 3; its own words are above"
+    assert log.read_text().splitlines() == [
+        "of-an-administrator vault audit observatory",
+        "of-the-writer secrets sync --secrets static.yaml observatory",
+        "of-the-writer secrets audit --secrets static.yaml observatory",
+        "of-the-writer environment install --force-noninteractive --git-branch main observatory",
+    ]
+
+
+def test_an_installer_that_is_not_there(checkout: Path, tmp_path: Path) -> None:
+    step = installer.steps("observatory", "main", Path("static.yaml"))[1]
+    missing = shlex.quote(str(tmp_path / "nothing"))
+    with pytest.raises(UsageError, match="cannot be run"):
+        installer.run(step, missing, checkout, ENVIRONMENT, str)
+
+
+def test_other_credentials_need_another_installation() -> None:
+    assert installer.inputs(ENVIRONMENT, "main") == installer.inputs(ENVIRONMENT, "main")
+    changed = {**ENVIRONMENT, "VAULT_SECRET_ID": "new"}
+    assert installer.inputs(ENVIRONMENT, "main") != installer.inputs(changed, "main")
+
+
+@dataclass
+class Objects:
+    """A cluster by its objects."""
+
+    objects: list[dict[str, Any]] = field(default_factory=list)
+
+    def all(self, api_version: str, kind: str) -> Sequence[dict[str, Any]]:
+        return [
+            item
+            for item in self.objects
+            if (item["apiVersion"], item["kind"]) == (api_version, kind)
+        ]
+
+
+def thing(version: str, kind: str, name: str, status: Any = None, **others: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": name}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "status": status, **others}
+
+
+READY = {"conditions": [{"type": "Ready", "status": "True"}]}
+STANDING = [
+    thing(
+        "argoproj.io/v1alpha1",
+        "Application",
+        "tap",
+        {"sync": {"status": "Synced"}, "health": {"status": "Healthy"}},
+    ),
+    thing(
+        "argoproj.io/v1alpha1",
+        "Application",
+        "nublado-users",
+        {"sync": {"status": "OutOfSync"}, "health": {"status": "Degraded"}},
+    ),
+    thing("ricoberger.de/v1alpha1", "VaultSecret", "tap"),
+    thing("v1", "Secret", "tap"),
+    thing("cert-manager.io/v1", "Certificate", "tap", READY),
+    thing("v1", "Service", "ingress-nginx", {"loadBalancer": {"ingress": [{"ip": "192.0.2.205"}]}}),
+]
+
+
+def test_a_platform_that_stands() -> None:
+    assert not installed(Objects())
+    assert installed(Objects(STANDING))
+    assert all(row.good for row in afterwards_rows(Objects(STANDING), "192.0.2.205"))
+
+
+def test_a_platform_that_does_not() -> None:
+    broken = copy.deepcopy(STANDING)
+    broken[0]["status"]["health"]["status"] = "Degraded"
+    broken[4]["status"] = {}
+    del broken[3]
+    found = {row.what: row.found for row in afterwards_rows(Objects(broken), "192.0.2.1")}
+    assert found == {
+        "applications": "tap Synced Degraded",
+        "VaultSecrets": "tap/tap",
+        "certificates": "tap/tap (not judged yet)",
+        "ingress's address": "192.0.2.205",
+    }
