@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -55,7 +55,14 @@ def test_all_that_is_optional_goes_and_comes_back(
     optional = [phase for phase in phases_of(context.site) if phase.settings.optional]
     names = {phase.name for phase in optional}
     lab.provision("up", "--no-verify")
-    bare = lab.changed(tmp_path, lambda site: [site.pop(name, None) for name in names])
+
+    def without(site: dict[str, Any]) -> None:
+        for name in names:
+            site.pop(name, None)
+        # Pods reached Vault there.
+        site["network"].pop("egress")
+
+    bare = lab.changed(tmp_path, without)
 
     leftovers = json.loads(bare.provision("plan", "--json", expect=ExitCode.CHANGES))["leftovers"]
     assert set(leftovers) == names
