@@ -189,6 +189,16 @@ def decision_as_dict(decision: Decision) -> dict[str, Any]:
             return {"decision": "unknown", "until": decision.until}
 
 
+def left_out(plan: Plan, phases: Sequence[Phase]) -> list[str]:
+    """Phases with work to do that ``phases`` stand on and that are not among them, in order."""
+    below = {name for phase in phases for name in phase.after} - {phase.name for phase in phases}
+    return [
+        name
+        for name, decision in plan.decisions.items()
+        if name in below and isinstance(decision, Run)
+    ]
+
+
 def render(plan: Plan, most_reasons: int = 12) -> Iterator[str]:
     """The plan as lines of text: a phase a line, below it the machines with their reasons.
 

@@ -14,7 +14,7 @@ from provision.events import Emit, Event
 from provision.facts import Facts, Query
 from provision.locallock import local_lock
 from provision.phase import GateSpec, Phase, Run
-from provision.plan import Plan, discover, select
+from provision.plan import Plan, discover, left_out, select
 from provision.report import Reporter
 from provision.verbs.check import check_site
 from provision.verbs.record import Recording, holder, recorded
@@ -121,6 +121,10 @@ def _bring_up(
             return Outcome(plan.decisions, plan.unreachable, stopped=STOPPED)
         app.ansible().clear()
         outcome = _engine(app, phases, emit, interrupt, lock.keep).up(plan, facts)
+        if only and not outcome.complete:
+            for name in left_out(make_plan(app)[0], phases):
+                text = f"left out by --only, and what was asked for stands on it: {name}"
+                emit(Event("notice", text=f"{text}; to do all: provision up"))
         if prune and outcome.complete:
             outcome = replace(outcome, removed=_prune(app, plan, emit, interrupt))
         if not (verify and outcome.changed and outcome.complete):

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from provision.errors import UsageError
-from provision.phase import Blocked, Run, Skip, Unknown
-from provision.plan import Plan, order, render, select
+from provision.phase import Blocked, Decision, Run, Skip, Unknown
+from provision.plan import Plan, left_out, order, render, select
 from tests.support.fakes import FakeSite, LabelPhase, make_site
 
 
@@ -27,6 +27,19 @@ def test_selecting_an_unknown_phase_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="there is no phase x") as caught:
         select([LabelPhase("a"), LabelPhase("b")], ["x"])
     assert caught.value.wanted == "one of: a, b"
+
+
+def test_what_is_left_out_and_stood_on_is_named_if_it_has_work() -> None:
+    vault = LabelPhase("vault", "machine", "dns")
+    work = Run({"n1": ["file /etc/a is missing, wanted present"]})
+    decisions: dict[str, Decision] = {
+        "machine": work,
+        "dns": Skip("as wanted"),
+        "cilium": work,
+        "vault": work,
+    }
+    assert left_out(Plan(decisions, {}), [vault]) == ["machine"]
+    assert left_out(Plan(decisions, {}), [vault, LabelPhase("machine")]) == []
 
 
 def test_nothing_is_told_of_machines_none_of_which_answers() -> None:
