@@ -15,6 +15,10 @@ from provision.vault.keys import Keys, KeySink
 
 STATE_LEFT = "cluster already has state"
 """What Vault says where raft was set up, and nothing else was."""
+LED_ELSEWHERE = ("node is not the leader", "local node not active")
+"""What Vault says of a request during which its members chose another leader."""
+ELECTIONS = 3
+"""During how many of them a step is begun again."""
 UNSEAL_SECONDS = 120
 """A new member first receives everything that the others hold."""
 
@@ -103,6 +107,27 @@ def joined_in_vain(refusal: VaultRefusalError) -> bool:
     makes anything in it readable; one that has is never let join.
     """
     return STATE_LEFT in refusal.found
+
+
+def despite_elections(step: Callable[[], bool], wait: Callable[[], None]) -> bool:
+    """Do a step, again where another leader was chosen meanwhile; what the step returns.
+
+    ``wait`` returns once there is a leader. What was done before is still done: each step does
+    only what is left.
+
+    Raises
+    ------
+    VaultRefusalError
+        Vault refuses for another reason, or again and again.
+    """
+    for _ in range(ELECTIONS):
+        try:
+            return step()
+        except VaultRefusalError as refusal:
+            if not any(word in refusal.found for word in LED_ELSEWHERE):
+                raise
+        wait()
+    return step()
 
 
 def initialise(api: VaultApi, sink: KeySink, sharing: Sharing, machine: str) -> bool:

@@ -19,6 +19,7 @@ from provision.vault.steps import (
     answering,
     begin_anew,
     configure,
+    despite_elections,
     initialise,
     joined_in_vain,
     refuse_strangers,
@@ -386,3 +387,22 @@ def test_auth_methods_are_taken_out_and_nothing_else() -> None:
     assert withdraw(site.vault, gone) == []
     assert set(site.vault.held["auth"]) == {"userpass"}
     assert "provision-admin" in site.vault.held["policies"]
+
+
+def test_a_step_is_begun_again_where_another_leader_was_chosen() -> None:
+    refusals = ["failed to persist plugin entry: node is not the leader"] * 2
+    waited = []
+
+    def step() -> bool:
+        if refusals:
+            raise VaultRefusalError("Vault refuses", found=refusals.pop())
+        return True
+
+    assert despite_elections(step, lambda: waited.append("for a leader"))
+    assert len(waited) == 2
+    refusals.append("permission denied")
+    with pytest.raises(VaultRefusalError, match="permission denied"):
+        despite_elections(step, lambda: None)
+    refusals.extend(["node is not the leader"] * 10)
+    with pytest.raises(VaultRefusalError, match="not the leader"):
+        despite_elections(step, lambda: None)

@@ -36,6 +36,7 @@ from provision.vault.steps import (
     answering,
     begin_anew,
     configure,
+    despite_elections,
     initialise,
     joined_in_vain,
     refuse_strangers,
@@ -202,6 +203,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         return self._credential("snapshot", SNAPSHOT_CREDENTIAL, password)
 
     def _configure(self) -> bool:
+        members = [vault_at(url, self.store.path) for url in self.given["members"].values()]
+        return despite_elections(self._configure_once, partial(wait_until_active, members))
+
+    def _configure_once(self) -> bool:
         api = self._serving()
         if api is None:
             return False
