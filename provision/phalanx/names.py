@@ -8,6 +8,10 @@ MOUNT = "secret"
 """Where its installer looks for KV version 2, whatever an environment says."""
 INGRESS_NAMESPACE = "ingress-nginx"
 """Where its charts put the ingress controller that it brings."""
+OPERATOR = "vault-secrets-operator"
+"""Its operator that reads Vault, and the namespace where that runs."""
+AUTHORITY = "site-ca"
+"""ConfigMap there with the authority by which the site's Vault is trusted."""
 APPROLE = "approle"
 TOKEN_TTL = "3650d"  # noqa: S105 - a time
 TOKEN_SECONDS = 3650 * 86400

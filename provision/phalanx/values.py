@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from provision.phalanx.names import INGRESS_NAMESPACE, ISSUER, MOUNT
+from provision.phalanx.names import AUTHORITY, INGRESS_NAMESPACE, ISSUER, MOUNT, OPERATOR
 
 REPLACE = "REPLACE ME"
 """In place of a secret that only the site's administrators have."""
@@ -23,6 +23,11 @@ SIGN_ON_SECRETS = {
 GAFAELFAWR = "gafaelfawr"
 """Phalanx's sign-on service, which every environment has; its database's and role's name too."""
 DATABASE_PASSWORD = "database-password"  # noqa: S105 - a name
+
+AUTHORITY_FOLDER = "/etc/site-ca"
+AUTHORITY_FILE = "ca.crt"
+CREDENTIALS = "vault-credentials"
+"""Secret that the installer makes with the AppRole's role id and secret id."""
 
 SignOn = Mapping[str, Any]
 
@@ -95,6 +100,7 @@ def environment_values(facts: Mapping[str, Any]) -> dict[str, Any]:
             }
         },
     }
+    documents[application_file(OPERATOR, environment)] = {OPERATOR: _trusting_operator()}
     if not (url := facts["database_url"]):
         documents[application_file("postgres", environment)] = {
             "gafaelfawr_db": {"user": GAFAELFAWR, "db": GAFAELFAWR},
@@ -108,6 +114,20 @@ def environment_values(facts: Mapping[str, Any]) -> dict[str, Any]:
     if sign_on and sign_on["argocd_client_id"] and sign_on["issuer"]:
         documents[application_file("argocd", environment)] = _argocd(sign_on, host)
     return documents
+
+
+def authority_objects(authority: str) -> list[dict[str, Any]]:
+    """What the operator needs before its chart is installed: the authority of the site's Vault."""
+    metadata = {"name": AUTHORITY, "namespace": OPERATOR}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata,
+            "data": {AUTHORITY_FILE: authority},
+        },
+    ]
 
 
 def values_text(facts: Mapping[str, Any]) -> str:
@@ -127,6 +147,20 @@ def environment_file(environment: str) -> str:
 def application_file(application: str, environment: str) -> str:
     """Path of an application's values for an environment."""
     return f"applications/{application}/values-{environment}.yaml"
+
+
+def _trusting_operator() -> dict[str, Any]:
+    """Values of the operator's chart, whose lists are replaced as a whole."""
+    kept = [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": CREDENTIALS, "key": name}}}
+        for name in ("VAULT_ROLE_ID", "VAULT_SECRET_ID")
+    ]
+    trust = {"name": "VAULT_CACERT", "value": f"{AUTHORITY_FOLDER}/{AUTHORITY_FILE}"}
+    return {
+        "environmentVars": [*kept, trust],
+        "image": {"volumeMounts": [{"name": AUTHORITY, "mountPath": AUTHORITY_FOLDER}]},
+        "volumes": [{"name": AUTHORITY, "configMap": {"name": AUTHORITY}}],
+    }
 
 
 def _switches(facts: Mapping[str, Any]) -> dict[str, bool]:

@@ -19,11 +19,12 @@ from provision.phalanx import clusterside, installer, preflight, vaultside
 from provision.phalanx import folder as handed
 from provision.phalanx.afterwards import afterwards_rows, installed
 from provision.phalanx.checkout import checkout_rows
-from provision.phalanx.names import IN_CLUSTER_CLASS
+from provision.phalanx.names import AUTHORITY, IN_CLUSTER_CLASS, OPERATOR
 from provision.phalanx.preflight import Row, judged
 from provision.phalanx.values import (
     DATABASE_PASSWORD,
     GAFAELFAWR,
+    authority_objects,
     database_password_of,
     environment_values,
     static_secrets,
@@ -314,7 +315,7 @@ def _rows(
     owned = app.site.has(CertManagerSettings)
     address = str(settings.ingress_address)
     yield from preflight.cluster_rows(clusterside.facts(cluster, address, owned=owned))
-    yield from _names(app)
+    yield from _in_the_cluster(app)
     static = handed.static(folder)
     waiting = unfilled(static)
     if (password := _database_password(app)) and database_password_of(static) != password:
@@ -346,19 +347,25 @@ def _whole_kubeconfig(app: Application) -> bytes:
     return yaml.safe_dump(data).encode()
 
 
-def _names(app: Application) -> Iterator[Row]:
+def _in_the_cluster(app: Application) -> Iterator[Row]:
+    """Give the operator the authority of the site's Vault, and see what pods resolve."""
     settings = app.site.settings(PhalanxSettings)
     try:
         told = socket.getaddrinfo(settings.host, None, type=socket.SOCK_STREAM)
         outside = sorted({str(item[4][0]) for item in told})
     except socket.gaierror:
         outside = []
+    given = ""
     try:
         with app.ground("handoff") as ground:
+            ground.apply(*authority_objects(app.secrets.read("site-ca.crt").decode()))
+            given = f"ConfigMap {OPERATOR}/{AUTHORITY}"
             start(ground, pod(ground, "ask", WAIT))
             inside = ground.run("ask", LOOK_UP.format(name=settings.host)).split()
     except OperatorError as error:
         inside = [error.found or error.what]
+    yield judged("Vault's authority for pods", given or inside[0],
+                 f"ConfigMap {OPERATOR}/{AUTHORITY}", bool(given), "provision status")  # fmt: skip
     yield from preflight.name_rows(settings.host, str(settings.ingress_address), outside, inside)
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from provision.errors import ExitCode
+from provision.phalanx.names import AUTHORITY, OPERATOR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +66,10 @@ def test_the_site_is_handed_over_and_handed_over_again(lab: Lab, tmp_path: Path)
         assert "nothing was changed" in refused
         assert not (tmp_path / "other").exists()
         assert _handed(site, place) == ("kept", {OUTSIDE})
+        authority = "jsonpath={.data.ca\\.crt}"
+        given = lab.kubectl("-n", OPERATOR, "get", "configmap", AUTHORITY, "-o", authority)
+        assert given == (lab.state / "secrets" / "site-ca.crt").read_text()
         site.provision("plan", expect=0)
     finally:
+        lab.kubectl("delete", "namespace", OPERATOR, "--ignore-not-found")
         lab.provision("up", "--no-verify", "--prune")

@@ -134,6 +134,7 @@ def test_values_say_who_owns_cert_manager() -> None:
     assert first["vaultPathPrefix"] == f"secret/{PATH}"
     assert [list(item) for item in others] == [
         ["ingress-nginx"],
+        ["vault-secrets-operator"],
         ["gafaelfawr_db", "postgresStorageClass"],
         ["config"],
     ]

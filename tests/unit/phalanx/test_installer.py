@@ -18,6 +18,7 @@ from provision.phalanx.afterwards import afterwards_rows, installed
 from provision.phalanx.checkout import applications, checkout_rows
 from provision.phalanx.values import (
     REPLACE,
+    authority_objects,
     database_password_of,
     environment_values,
     static_secrets,
@@ -79,6 +80,23 @@ def test_static_secrets_are_those_of_the_sign_on() -> None:
     asked["applications"]["gafaelfawr"]["oidc-client-secret"]["value"] = "s"
     assert unfilled(asked) == ["argocd dex.clientSecret"]
     assert REPLACE in yaml.safe_dump(asked)
+
+
+def test_the_operator_trusts_what_the_cluster_is_given() -> None:
+    values = environment_values(FACTS)[
+        "applications/vault-secrets-operator/values-observatory.yaml"
+    ]
+    chart = values["vault-secrets-operator"]
+    namespace, given = authority_objects("a certificate")
+    [volume] = chart["volumes"]
+    [mount] = chart["image"]["volumeMounts"]
+    variables = {item["name"]: item for item in chart["environmentVars"]}
+    assert given["metadata"]["namespace"] == namespace["metadata"]["name"]
+    assert volume["configMap"]["name"] == given["metadata"]["name"]
+    assert volume["name"] == mount["name"]
+    [file] = given["data"]
+    assert variables["VAULT_CACERT"]["value"] == f"{mount['mountPath']}/{file}"
+    assert list(variables)[:2] == ["VAULT_ROLE_ID", "VAULT_SECRET_ID"]
 
 
 def test_the_database_is_the_sites_or_phalanxs_own() -> None:
