@@ -15,8 +15,9 @@ from provision.vault.keys import Keys, KeySink
 
 STATE_LEFT = "cluster already has state"
 """What Vault says where raft was set up, and nothing else was."""
-LED_ELSEWHERE = ("node is not the leader", "local node not active")
-"""What Vault says of a request during which its members chose another leader."""
+LED_ELSEWHERE = ("not the leader", "leadership", "node not active", "timed out enqueuing")
+"""What Vault, or hashicorp/raft (``api.go``), says of a request during which its members chose
+another leader."""
 ELECTIONS = 3
 """During how many of them a step is begun again."""
 UNSEAL_SECONDS = 120

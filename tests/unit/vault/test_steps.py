@@ -390,7 +390,10 @@ def test_auth_methods_are_taken_out_and_nothing_else() -> None:
 
 
 def test_a_step_is_begun_again_where_another_leader_was_chosen() -> None:
-    refusals = ["failed to persist plugin entry: node is not the leader"] * 2
+    refusals = [
+        "failed to persist plugin entry: node is not the leader",
+        "failed to update auth table: leadership lost while committing log",
+    ]
     waited = []
 
     def step() -> bool:
