@@ -35,10 +35,12 @@ def afterwards_rows(cluster: Cluster, address: str) -> Iterator[Row]:
     bad = sorted(filter(None, map(_application, cluster.all(ARGO, "Application"))))
     yield judged("applications", ", ".join(bad) or "all of them", "Synced and Healthy", not bad,
                  "argocd app get NAME, then argocd app sync NAME")  # fmt: skip
+    wanted = {whole_name(item) for item in cluster.all(VAULT_SECRET, "VaultSecret")}
     held = {whole_name(item) for item in cluster.all("v1", "Secret")}
-    lacking = sorted({whole_name(item) for item in cluster.all(VAULT_SECRET, "VaultSecret")} - held)
-    yield judged("VaultSecrets", ", ".join(lacking) or "all have their Secret", "a Secret each",
-                 not lacking, "kubectl describe vaultsecret NAME")  # fmt: skip
+    lacking = sorted(wanted - held)
+    every = "all have their Secret" if wanted else "there are none"
+    yield judged("VaultSecrets", ", ".join(lacking) or every, "a Secret each",
+                 bool(wanted) and not lacking, "kubectl describe vaultsecret NAME")  # fmt: skip
     waiting = sorted(
         f"{whole_name(item)} ({ready(item)})"
         for item in cluster.all(CERTIFICATE, "Certificate")

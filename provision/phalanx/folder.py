@@ -36,7 +36,7 @@ Made by `provision handoff phalanx` for the site {site}. Everything here is secr
 Programs: {tools}; git; Python 3.13 or newer, which uv brings.
 
 1. In a checkout of Phalanx, at the branch {branch}: write what `values.yaml` here says into the
-   files that it names, and push.
+   files that it names, and who may do what into Gafaelfawr's `config.groupMapping`; push.
 2. Fill in `static.yaml` here: each value that says REPLACE ME, and what
    `uv run phalanx secrets static-template {environment}` asks for besides.
 3. Then let `provision handoff phalanx --checkout FOLDER` run the installer, or run it yourself:
@@ -53,7 +53,8 @@ uv run phalanx environment install --force-noninteractive --git-branch {branch} 
 `vault create-write-token` and `vault create-read-approle` are done already, by the same calls.
 Running them again revokes the token and the secret id here.
 
-Afterwards:
+Afterwards take `config.updateSchema` out of Gafaelfawr's values, which is for the first time, and
+see that:
 
 - every application is Synced and Healthy (`argocd app list`), but for `nublado-users`,
   `nublado-fileservers`, `ocps-uws-job`, and Sasquatch's claims, which stay OutOfSync
@@ -94,7 +95,14 @@ def earlier(folder: Path) -> Mapping[str, Any]:
             wanted="a new folder, or one that this command wrote",
             fix="provision handoff phalanx --output ANOTHER",
         )
-    told: Mapping[str, Any] = json.loads(content)
+    try:
+        told: Mapping[str, Any] = json.loads(content)
+    except ValueError as error:
+        raise UsageError(
+            "it is damaged, and what it was made for is not known; nothing was written",
+            where=str(folder / OWN),
+            fix="provision handoff phalanx --output ANOTHER",
+        ) from error
     return told
 
 
@@ -115,7 +123,11 @@ def static(folder: Path) -> Mapping[str, Any]:
     try:
         told = yaml.safe_load(read_private(path) or b"")
     except yaml.YAMLError as error:
-        raise UsageError("this is no YAML", where=str(path), found=str(error)) from error
+        # Its text would show the line, and a secret in it.
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        found = str(getattr(error, "problem", "") or "")
+        raise UsageError("this is no YAML", where=f"{path}{line}", found=found) from None
     return told if isinstance(told, Mapping) else {}
 
 
@@ -130,21 +142,38 @@ def kept_credentials(told: Mapping[str, Any]) -> Credentials | None:
     return Credentials(**told["credentials"]) if "credentials" in told else None
 
 
+def ready(folder: Path) -> None:
+    """See to it that ``folder`` can be there.
+
+    Raises
+    ------
+    SecretsError
+        It would lie in a Git work tree, or its parent cannot be made.
+    """
+    refuse_git_tree(folder.absolute())
+    make_folder(folder.parent)
+
+
 def put(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Put a folder with ``files`` in place, 0700, files 0600; the one before it goes.
+    """Put a folder with ``files`` in place, 0700, files 0600, of the one before it.
+
+    What others put there stays.
 
     Raises
     ------
     SecretsError
         It cannot be written, or would lie in a Git work tree.
     """
-    refuse_git_tree(folder.absolute())
-    make_folder(folder.parent)
+    ready(folder)
     with writing(folder):
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             for name, content in files.items():
                 write_private(partial / name, content)
+            for item in folder.iterdir() if folder.exists() else ():
+                if item.name not in files:
+                    copy = shutil.copytree if item.is_dir() else shutil.copy2
+                    copy(item, partial / item.name)
             if folder.exists():
                 exchange(partial, folder)
             else:

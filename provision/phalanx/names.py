@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+AGAIN = "provision handoff phalanx --new-credentials"
 ISSUER = "letsencrypt-dns"
 """The ClusterIssuer that its charts ask for."""
 MOUNT = "secret"

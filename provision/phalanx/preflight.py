@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from provision.phalanx.names import (
+    AGAIN,
     IN_CLUSTER_CLASS,
     ISSUER,
     KUBERNETES,
@@ -18,11 +19,10 @@ from provision.phalanx.names import (
     read_policy,
     write_policy,
 )
-from provision.phalanx.vaultside import lacking, read_rules, write_rules
+from provision.phalanx.vaultside import lacking, policy_text, read_rules, write_rules
 
 RFC_1918 = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 UP = "provision up"
-AGAIN = "provision handoff phalanx --new-credentials"
 
 Facts = Mapping[str, Any]
 
@@ -65,12 +65,13 @@ def vault_rows(facts: Facts) -> Iterator[Row]:
     ):
         text = facts["policies"].get(name, "")
         lacks = lacking(text, rules)
-        said = "lacks " + ", ".join(lacks) if text else "missing"
+        same = text == policy_text(rules)
+        said = f"lacks {', '.join(lacks)}" if lacks else "allows that, in other words"
         yield judged(
             f"Vault policy {name}",
-            "as wanted" if not lacks else said,
-            "as wanted",
-            not lacks,
+            "as the installer writes it" if same else said if text else "missing",
+            "as the installer writes it, which its audit compares to the letter",
+            same,
             AGAIN,
         )
     role = facts["role"]

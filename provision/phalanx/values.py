@@ -29,29 +29,36 @@ AUTHORITY_FILE = "ca.crt"
 CREDENTIALS = "vault-credentials"
 """Secret that the installer makes with the AppRole's role id and secret id."""
 
+CERTIFICATE = "ingress-certificate"
+"""Secret that ingress-nginx's chart makes of the certificate in Vault."""
+
 SignOn = Mapping[str, Any]
 
 
-def static_secrets(sign_on: SignOn | None, database_password: str = "") -> dict[str, Any]:
+def static_secrets(
+    sign_on: SignOn, database_password: str = "", *, owned: bool = True
+) -> dict[str, Any]:
     """Static secrets that every environment is asked for, to be filled in.
 
     Parameters
     ----------
     database_password
         Gafaelfawr's in the site's own PostgreSQL; empty where it has no database there.
+    owned
+        Whether the site's cert_manager makes the platform's certificate; else it is asked for.
     """
-    own_argocd = bool(sign_on and sign_on["argocd_client_id"])
-    applications = {
+    own_argocd = bool(sign_on["argocd_client_id"])
+    applications: dict[str, Any] = {
         "argocd": {"dex.clientSecret": {"value": REPLACE if own_argocd else UNUSED}},
         "squareone": {"sentry-dsn": {"value": UNUSED}},
     }
-    gafaelfawr = {}
-    if sign_on:
-        gafaelfawr[SIGN_ON_SECRETS[sign_on["kind"]]] = {"value": REPLACE}
+    gafaelfawr = {SIGN_ON_SECRETS[sign_on["kind"]]: {"value": REPLACE}}
     if database_password:
         gafaelfawr[DATABASE_PASSWORD] = {"value": database_password}
-    if gafaelfawr:
-        applications[GAFAELFAWR] = gafaelfawr
+    applications[GAFAELFAWR] = gafaelfawr
+    if not owned:
+        wanted = {name: {"value": REPLACE} for name in ("tls.crt", "tls.key")}
+        applications[INGRESS_NAMESPACE] = wanted
     return {"applications": applications, "pull-secret": {"registries": {}}}
 
 
@@ -59,16 +66,16 @@ def unfilled(static: Mapping[str, Any]) -> list[str]:
     """Static secrets that still wait for their value, ``application key`` each."""
     return [
         f"{application} {key}"
-        for application, secrets in sorted((static.get("applications") or {}).items())
-        for key, secret in sorted((secrets or {}).items())
-        if (secret or {}).get("value") in (None, "", REPLACE)
+        for application, secrets in sorted(_mapping(static.get("applications")).items())
+        for key, secret in sorted(_mapping(secrets).items())
+        if _mapping(secret).get("value") in (None, "", REPLACE)
     ]
 
 
 def database_password_of(static: Mapping[str, Any]) -> str:
     """The password of Gafaelfawr's database that static secrets have; empty without one."""
-    secrets = (static.get("applications") or {}).get(GAFAELFAWR) or {}
-    return str((secrets.get(DATABASE_PASSWORD) or {}).get("value") or "")
+    secrets = _mapping(_mapping(static.get("applications")).get(GAFAELFAWR))
+    return str(_mapping(secrets.get(DATABASE_PASSWORD)).get("value") or "")
 
 
 def environment_values(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,8 +84,9 @@ def environment_values(facts: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     facts
-        environment, host, vault_url, vault_path, address, storage_class, owned, sign_on, and
-        database_url (empty where Gafaelfawr's is Phalanx's own PostgreSQL in the cluster).
+        environment, host, vault_url, vault_path, address, storage_class, owned, sign_on,
+        database_url (empty where Gafaelfawr's is Phalanx's own PostgreSQL in the cluster), and
+        installed (whether Argo CD has applications, and so Gafaelfawr a database with tables).
     """
     environment, host = facts["environment"], facts["host"]
     documents: dict[str, Any] = {
@@ -87,18 +95,10 @@ def environment_values(facts: Mapping[str, Any]) -> dict[str, Any]:
             "fqdn": host,
             "vaultUrl": facts["vault_url"],
             "vaultPathPrefix": f"{MOUNT}/{facts['vault_path']}",
-            **({"applications": switches} if (switches := _switches(facts)) else {}),
+            "applications": _switches(facts),
         },
-        application_file(INGRESS_NAMESPACE, environment): {
-            "ingress-nginx": {
-                "controller": {
-                    "service": {
-                        "loadBalancerIP": facts["address"],
-                        "externalTrafficPolicy": "Local",
-                    }
-                }
-            }
-        },
+        application_file(INGRESS_NAMESPACE, environment): _ingress(facts),
+        application_file("argocd", environment): {"argo-cd": _argocd(facts["sign_on"], host)},
     }
     documents[application_file(OPERATOR, environment)] = {OPERATOR: _trusting_operator()}
     if not (url := facts["database_url"]):
@@ -109,10 +109,13 @@ def environment_values(facts: Mapping[str, Any]) -> dict[str, Any]:
     database: dict[str, Any] = {"databaseUrl": url} if url else {"internalDatabase": True}
     sign_on = facts["sign_on"]
     documents[application_file(GAFAELFAWR, environment)] = {
-        "config": {**database, **({sign_on["kind"]: dict(_client(sign_on))} if sign_on else {})}
+        "config": {
+            **database,
+            **({} if facts["installed"] else {"updateSchema": True}),
+            **({"initialAdmins": admins} if (admins := list(sign_on["admins"])) else {}),
+            sign_on["kind"]: dict(_client(sign_on)),
+        }
     }
-    if sign_on and sign_on["argocd_client_id"] and sign_on["issuer"]:
-        documents[application_file("argocd", environment)] = _argocd(sign_on, host)
     return documents
 
 
@@ -166,7 +169,8 @@ def _trusting_operator() -> dict[str, Any]:
 def _switches(facts: Mapping[str, Any]) -> dict[str, bool]:
     """Applications that are on or off for the site's sake."""
     return {
-        **({"cert-manager": False} if facts["owned"] else {}),
+        # Phalanx's own knows no other way than Route 53.
+        "cert-manager": False,
         **({} if facts["database_url"] else {"postgres": True}),
     }
 
@@ -183,7 +187,30 @@ def _client(sign_on: SignOn) -> Iterator[tuple[str, str]]:
             yield name, sign_on[key]
 
 
+def _ingress(facts: Mapping[str, Any]) -> dict[str, Any]:
+    service = {"loadBalancerIP": facts["address"], "externalTrafficPolicy": "Local"}
+    if facts["owned"]:
+        return {"ingress-nginx": {"controller": {"service": service}}}
+    default = {"default-ssl-certificate": f"{INGRESS_NAMESPACE}/{CERTIFICATE}"}
+    return {
+        "ingress-nginx": {"controller": {"service": service, "extraArgs": default}},
+        "vaultCertificate": {"enabled": True},
+    }
+
+
+def _mapping(found: Any) -> Mapping[str, Any]:
+    """What people wrote where a mapping belongs; empty where it is none."""
+    return found if isinstance(found, Mapping) else {}
+
+
 def _argocd(sign_on: SignOn, host: str) -> dict[str, Any]:
+    maps = {"url": f"https://{host}/argo-cd"}
+    if sign_on["argocd_client_id"]:
+        maps["oidc.config"] = _argocd_client(sign_on)
+    return {"configs": {"cm": maps}, "server": {"ingress": {"hostname": host}}}
+
+
+def _argocd_client(sign_on: SignOn) -> str:
     oidc = {
         "name": "OpenID",
         "issuer": sign_on["issuer"],
@@ -191,5 +218,4 @@ def _argocd(sign_on: SignOn, host: str) -> dict[str, Any]:
         "clientSecret": "$dex.clientSecret",
         "requestedScopes": ["openid", "profile", "email", "groups"],
     }
-    maps = {"url": f"https://{host}/argo-cd", "oidc.config": yaml.safe_dump(oidc, sort_keys=False)}
-    return {"argo-cd": {"configs": {"cm": maps}}}
+    return yaml.safe_dump(oidc, sort_keys=False)

@@ -140,8 +140,9 @@ def make_credentials(api: Api, path: str) -> Credentials:
     told = api.read(f"{at}/role-id")
     if told is None:
         raise VaultRefusalError("Vault has not the AppRole that it was given", where=at)
-    secret = api.write(f"{at}/secret-id", {})
+    # A token that was lost on the way is found by its name; a secret id would be taken for used.
     token = _write_token(api, path)
+    secret = api.write(f"{at}/secret-id", {})
     return Credentials(
         str(told["role_id"]),
         str(secret["secret_id"]),
@@ -164,17 +165,24 @@ def take_back(api: Api, path: str, made: Credentials) -> None:
     api.write("auth/token/revoke-accessor", {"accessor": made.accessor})
 
 
-def revoke_others(api: Api, path: str, kept: Credentials, old_accessor: str = "") -> int:
-    """Revoke all secret ids but the one that is kept, as the installer does; how many.
+def revoke_others(api: Api, path: str, kept: Credentials) -> int:
+    """Revoke all secret ids and write tokens but those that are kept, as the installer does.
 
-    ``old_accessor`` is of a write token that an earlier hand-over made, which goes too.
+    Returns how many secret ids went. Write tokens are known by their display name, whoever made
+    them, as the installer finds them.
     """
     at = f"auth/approle/role/{approle(path)}"
     others = [name for name in api.names(f"{at}/secret-id") if name != kept.secret_id_accessor]
     for accessor in others:
         api.write(f"{at}/secret-id-accessor/destroy", {"secret_id_accessor": accessor})
-    if old_accessor and old_accessor != kept.accessor:
-        api.write("auth/token/revoke-accessor", {"accessor": old_accessor})
+    for accessor in api.names("auth/token/accessors"):
+        try:
+            told = api.write("auth/token/lookup-accessor", {"accessor": accessor})
+        except VaultRefusalError:
+            # It ended while they were listed.
+            continue
+        if told.get("display_name") == f"token-{approle(path)}" and accessor != kept.accessor:
+            api.write("auth/token/revoke-accessor", {"accessor": accessor})
     return len(others)
 
 

@@ -36,6 +36,8 @@ class SignOn(Model):
     """Where it gives tokens, for ``oidc``: its ``token_endpoint``."""
     username_claim: Annotated[str, Field(min_length=1)] | None = None
     """The claim that has the user's name, where it is not Gafaelfawr's default."""
+    admins: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Users who are Gafaelfawr's first administrators."""
     argocd_client_id: Annotated[str, Field(min_length=1)] | None = None
     """Argo CD's own client, which is another one, at the same OpenID provider."""
 
@@ -70,8 +72,8 @@ class PhalanxSettings(Settings):
     ) = None
     """Where its secrets are, below Vault's engine ``secret``; its last component is the name of
     the AppRole. Without it, ``phalanx/ENVIRONMENT``."""
-    sign_on: SignOn | None = None
-    """How people sign on; without it, the values leave that out."""
+    sign_on: SignOn
+    """How people sign on."""
     tools: Tools = Tools()
     """Versions of what the installer needs."""
 
@@ -120,8 +122,7 @@ class Phalanx(AgreementPhase):
                 " write `vault: {}`"
             )
         yield from _address_problems(site, settings)
-        if settings.sign_on is not None:
-            yield from _sign_on_problems(settings.sign_on)
+        yield from _sign_on_problems(settings.sign_on)
 
 
 def vault_path(site: Site) -> str:

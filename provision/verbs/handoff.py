@@ -6,20 +6,21 @@ import base64
 import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
 
 from provision.app import Application
-from provision.errors import OperatorError, SecretsError, UsageError
+from provision.errors import OperatorError, UsageError
 from provision.locallock import local_lock
 from provision.phalanx import clusterside, installer, preflight, vaultside
 from provision.phalanx import folder as handed
 from provision.phalanx.afterwards import afterwards_rows, installed
 from provision.phalanx.checkout import checkout_rows
-from provision.phalanx.names import AUTHORITY, IN_CLUSTER_CLASS, OPERATOR
+from provision.phalanx.names import AGAIN, AUTHORITY, IN_CLUSTER_CLASS, OPERATOR
 from provision.phalanx.preflight import Row, judged
 from provision.phalanx.values import (
     DATABASE_PASSWORD,
@@ -41,9 +42,15 @@ from provision.proof import Cluster, LiveCluster, discover_proofs
 from provision.site import Site
 from provision.verbs.verify import verify_site
 
-PROOFS = ("volume", "shared volume", "address", "network policies", "egress")
-"""Of ``provision verify``: what the platform rests on."""
-AGAIN = "provision handoff phalanx --new-credentials"
+PROMISES = {
+    "volume": "local_storage in the site file, then provision up",
+    "shared volume": "shared_storage in the site file, then provision up",
+    "address": "load_balancer in the site file, then provision up",
+    "network policies": "provision up",
+    "egress": "network.egress in the site file: the Git server, registries, chart repositories",
+}
+"""Proofs of ``provision verify`` that the platform rests on, and what it takes to have each."""
+PROOFS = tuple(PROMISES)
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ def hand_off(
         facts = _values(app, cluster)
         api = app.vault.active(member_urls(app.site).values())
         kept = None if new_credentials else _kept(app, api, before, folder)
+        handed.ready(folder)
         given = kept or vaultside.make_credentials(api, facts["vault_path"])
         environment = _environment(app, folder, given)
         static = handed.kept_file(folder, handed.STATIC)
@@ -122,18 +130,25 @@ def hand_off(
             "site": app.site.name,
             "credentials": asdict(given),
             "installed": before.get("installed"),
+            # Until it is done: a run that dies before is finished by the next one.
+            "revoking": kept is None or before.get("revoking", False),
         }
         try:
             handed.put(folder, _files(app, folder, facts, environment, static, own))
-        except SecretsError:
+        except BaseException:
             if kept is None:
                 vaultside.take_back(api, facts["vault_path"], given)
             raise
-        if kept is None:
+        if own["revoking"]:
             # Not before the new ones are where they are looked for.
-            old = handed.kept_credentials(before)
-            vaultside.revoke_others(api, facts["vault_path"], given, old.accessor if old else "")
-        rows = list(_rows(app, cluster, api, given, folder))
+            vaultside.revoke_others(api, facts["vault_path"], given)
+            own["revoking"] = False
+            handed.note(folder, own)
+        again = f"provision handoff phalanx --output {quote(str(folder))} --new-credentials"
+        rows = [
+            replace(row, fix=row.fix.replace(AGAIN, again))
+            for row in _rows(app, cluster, api, given, folder)
+        ]
         if install:
             rows += [
                 *installer.program_rows(install.command),
@@ -163,7 +178,7 @@ def _kept(
             found=f"{count} secret ids of the AppRole {path} in Vault, and "
             + ("what the folder holds does not get in" if known else "none of them in the folder"),
             wanted="the folder of the hand-over before (--output), or the word that they may end",
-            fix=AGAIN,
+            fix=f"provision handoff phalanx --output {quote(str(folder))} --new-credentials",
         )
     return None
 
@@ -179,7 +194,8 @@ def _install(
     settings = app.site.settings(PhalanxSettings)
     now = installer.inputs(environment, settings.git_branch)
     for step in installer.steps(settings.environment, settings.git_branch, folder / handed.STATIC):
-        if step.name == installer.INSTALL and own["installed"] == now:
+        done = own["installed"] == now and installed(app.look_over())
+        if step.name == installer.INSTALL and done:
             continue
         installer.run(
             step,
@@ -238,7 +254,8 @@ def _values(app: Application, cluster: Cluster) -> dict[str, Any]:
         "storage_class": "" if IN_CLUSTER_CLASS in classes or not defaults else defaults[0],
         "owned": site.has(CertManagerSettings),
         "database_url": _database_url(site),
-        "sign_on": settings.sign_on.model_dump() if settings.sign_on else None,
+        "installed": installed(cluster),
+        "sign_on": settings.sign_on.model_dump(),
     }
 
 
@@ -291,7 +308,9 @@ def _files(
         "ca.crt": app.secrets.read("site-ca.crt"),
         "kubeconfig": _whole_kubeconfig(app),
         handed.STATIC: static
-        or yaml.safe_dump(static_secrets(facts["sign_on"], _database_password(app))).encode(),
+        or yaml.safe_dump(
+            static_secrets(facts["sign_on"], _database_password(app), owned=facts["owned"])
+        ).encode(),
         **{name: text.encode() for name, text in texts.items()},
     }
 
@@ -327,7 +346,11 @@ def _rows(
         not waiting,
         f"$EDITOR {folder / handed.STATIC}",
     )
-    yield from preflight.proof_rows(_proofs(app))
+    proofs = _proofs(app)
+    yield from preflight.proof_rows(proofs)
+    for name in PROOFS:
+        if not any(proof["proof"].startswith(name) for proof in proofs):
+            yield judged(name, "nothing of it on this site", "proven", False, PROMISES[name])
 
 
 def _whole_kubeconfig(app: Application) -> bytes:

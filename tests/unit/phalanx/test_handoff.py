@@ -102,11 +102,14 @@ def test_a_policy_counts_by_what_it_allows() -> None:
 def test_a_folder_is_put_in_place_as_a_whole_and_renewed(tmp_path: Path) -> None:
     place = tmp_path / "handed"
     assert folder.earlier(place) == {}
-    folder.put(place, {folder.OWN: b'{"path": "a"}', "gone": b""})
-    folder.put(place, {folder.OWN: b'{"path": "b"}'})
+    folder.put(place, {folder.OWN: b'{"path": "a"}', "values.yaml": b"old"})
+    (place / "notes").write_text("of an administrator")
+    folder.put(place, {folder.OWN: b'{"path": "b"}', "values.yaml": b"new"})
     assert folder.earlier(place) == {"path": "b"}
     assert [item.name for item in tmp_path.iterdir()] == ["handed"]
-    assert [item.name for item in place.iterdir()] == [folder.OWN]
+    found = {item.name: item.read_text() for item in place.iterdir()}
+    assert found.pop(folder.OWN) == '{"path": "b"}'
+    assert found == {"values.yaml": "new", "notes": "of an administrator"}
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
     assert stat.S_IMODE((place / folder.OWN).stat().st_mode) == 0o600
 
@@ -127,15 +130,37 @@ def test_values_say_who_owns_cert_manager() -> None:
         "storage_class": "local",
         "owned": True,
         "database_url": "",
-        "sign_on": None,
+        "installed": True,
+        "sign_on": {
+            "kind": "github",
+            "client_id": "platform",
+            "issuer": None,
+            "login_url": None,
+            "token_url": None,
+            "username_claim": None,
+            "admins": (),
+            "argocd_client_id": None,
+        },
     }
     first, *others = yaml.safe_load_all(values.values_text(facts))
     assert first["applications"] == {"cert-manager": False, "postgres": True}
     assert first["vaultPathPrefix"] == f"secret/{PATH}"
     assert [list(item) for item in others] == [
         ["ingress-nginx"],
+        ["argo-cd"],
         ["vault-secrets-operator"],
         ["gafaelfawr_db", "postgresStorageClass"],
         ["config"],
     ]
     assert "letsencrypt" not in values.values_text({**facts, "owned": False})
+
+
+def test_what_is_no_yaml_is_not_shown(tmp_path: Path) -> None:
+    place = tmp_path / "handed"
+    folder.put(place, {folder.OWN: b"{}", folder.STATIC: b"a: {value: hunter2\nb: [}"})
+    with pytest.raises(UsageError, match="this is no YAML") as caught:
+        folder.static(place)
+    assert "hunter2" not in str(caught.value)
+    folder.put(place, {folder.OWN: b"damaged"})
+    with pytest.raises(UsageError, match="it is damaged"):
+        folder.earlier(place)

@@ -32,6 +32,7 @@ SIGN_ON = {
     "login_url": "https://id.example.org/auth",
     "token_url": "https://id.example.org/token",
     "username_claim": None,
+    "admins": ("ada",),
     "argocd_client_id": "argocd",
 }
 FACTS: dict[str, Any] = {
@@ -44,7 +45,9 @@ FACTS: dict[str, Any] = {
     "owned": True,
     "database_url": "postgresql://gafaelfawr@db.example.org:5432/gafaelfawr",
     "sign_on": SIGN_ON,
+    "installed": False,
 }
+GITHUB = {"kind": "github", "client_id": "platform", "argocd_client_id": None}
 ENVIRONMENT = {
     "VAULT_TOKEN": "of-the-writer",
     "VAULT_ROLE_ID": "role",
@@ -74,12 +77,36 @@ def bad(checkout: Path) -> dict[str, str]:
 
 
 def test_static_secrets_are_those_of_the_sign_on() -> None:
-    assert unfilled(static_secrets(None)) == []
+    assert unfilled(static_secrets(GITHUB)) == ["gafaelfawr github-client-secret"]
     asked = static_secrets(SIGN_ON)
     assert unfilled(asked) == ["argocd dex.clientSecret", "gafaelfawr oidc-client-secret"]
     asked["applications"]["gafaelfawr"]["oidc-client-secret"]["value"] = "s"
     assert unfilled(asked) == ["argocd dex.clientSecret"]
     assert REPLACE in yaml.safe_dump(asked)
+
+
+def test_what_people_wrote_wrongly_waits_for_its_value() -> None:
+    assert unfilled({"applications": {"tap": {"key": "value"}, "sia": ["a"]}}) == ["tap key"]
+    assert unfilled({"applications": []}) == []
+    assert database_password_of({"applications": {"gafaelfawr": ["a"]}}) == ""
+
+
+def test_without_an_issuer_of_the_site_its_certificate_is_asked_for() -> None:
+    file = "applications/ingress-nginx/values-observatory.yaml"
+    by_vault = environment_values({**FACTS, "owned": False})[file]
+    assert by_vault["vaultCertificate"] == {"enabled": True}
+    assert "extraArgs" in by_vault["ingress-nginx"]["controller"]
+    assert "vaultCertificate" not in environment_values(FACTS)[file]
+    asked = unfilled(static_secrets(GITHUB, owned=False))
+    assert asked[1:] == ["ingress-nginx tls.crt", "ingress-nginx tls.key"]
+
+
+def test_the_first_time_the_schema_is_made() -> None:
+    file = "applications/gafaelfawr/values-observatory.yaml"
+    first = environment_values(FACTS)[file]["config"]
+    assert first["updateSchema"] is True
+    assert first["initialAdmins"] == ["ada"]
+    assert "updateSchema" not in environment_values({**FACTS, "installed": True})[file]["config"]
 
 
 def test_the_operator_trusts_what_the_cluster_is_given() -> None:
@@ -108,9 +135,9 @@ def test_the_database_is_the_sites_or_phalanxs_own() -> None:
     in_cluster = environment_values({**FACTS, "database_url": ""})
     assert in_cluster[config]["config"]["internalDatabase"] is True
     assert in_cluster[own] == {"gafaelfawr_db": {"user": "gafaelfawr", "db": "gafaelfawr"}}
-    asked = static_secrets(None, "of-the-store")
+    asked = static_secrets(GITHUB, "of-the-store")
     assert database_password_of(asked) == "of-the-store"
-    assert database_password_of(static_secrets(None)) == ""
+    assert database_password_of(static_secrets(GITHUB)) == ""
 
 
 def test_a_checkout_that_says_what_the_site_does(checkout: Path) -> None:

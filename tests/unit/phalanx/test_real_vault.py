@@ -170,7 +170,7 @@ def test_new_credentials_end_the_old_ones_and_only_then(vault: Served) -> None:
     old = vaultside.make_credentials(vault.api, PATH)
     new = vaultside.make_credentials(vault.api, PATH)
     assert vaultside.holds(vault.member(), vault.member(), old)
-    assert vaultside.revoke_others(vault.api, PATH, new, old.accessor) == 1
+    assert vaultside.revoke_others(vault.api, PATH, new) == 1
     assert not vaultside.holds(vault.member(), vault.member(), old)
     assert vaultside.holds(vault.member(), vault.member(), new)
 
@@ -190,3 +190,12 @@ def test_secret_ids_of_others_are_seen_and_what_nobody_got_is_taken_back(vault: 
     vaultside.take_back(vault.api, PATH, made)
     assert vaultside.secret_ids(vault.api, PATH) == 0
     assert not vaultside.holds(vault.member(), vault.member(), made)
+
+
+def test_a_write_token_that_nobody_knows_of_goes_with_the_others(vault: Served) -> None:
+    lost = vaultside.make_credentials(vault.api, PATH)
+    other = vaultside.make_credentials(vault.api, "phalanx/another")
+    new = vaultside.make_credentials(vault.api, PATH)
+    vaultside.revoke_others(vault.api, PATH, new)
+    for token, lives in ((lost.token, False), (other.token, True), (new.token, True)):
+        assert vault.client(token).is_authenticated() is lives
