@@ -203,8 +203,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         return self._credential("snapshot", SNAPSHOT_CREDENTIAL, password)
 
     def _configure(self) -> bool:
+        return self._despite_elections(self._configure_once)
+
+    def _despite_elections(self, step: Callable[[], bool]) -> bool:
         members = [vault_at(url, self.store.path) for url in self.given["members"].values()]
-        return despite_elections(self._configure_once, partial(wait_until_active, members))
+        return despite_elections(step, partial(wait_until_active, members))
 
     def _configure_once(self) -> bool:
         api = self._serving()
@@ -217,6 +220,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         return bool(configure(api, self.sink, wanted, passwords, OWN_USER))
 
     def _withdraw(self) -> bool:
+        return self._despite_elections(self._withdraw_once)
+
+    def _withdraw_once(self) -> bool:
         api = self._serving()
         if api is None:
             raise VaultRefusalError(
