@@ -38,7 +38,7 @@ def take_down(app: Application, reporter: Reporter, interrupt: Interrupt) -> Non
         for whole, phase in [*_left_over(app), *((app, phase) for phase in reversed(app.phases))]:
             if interrupt.after_step():
                 raise PhaseFailedError(STOPPED, fix="provision reset")
-            take_off(whole, phase, recording.emit, interrupt)
+            take_off(whole, phase, recording.emit, interrupt, everything=True)
 
 
 def _left_over(app: Application) -> list[tuple[Application, Phase]]:
@@ -58,6 +58,8 @@ def take_off(
     emit: Emit,
     interrupt: Interrupt,
     again: str = "provision reset",
+    *,
+    everything: bool = False,
 ) -> None:
     """Play one role's ``tasks/remove.yml`` on all machines of its component.
 
@@ -65,6 +67,8 @@ def take_off(
     ----------
     again
         The command that goes on where this one fails.
+    everything
+        Whether the whole site goes, so that nothing need be taken out of what goes too.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def take_off(
         phase.name,
         "remove.yml",
         app.inventory(context, hosts),
-        variables={"provision_role": phase.name},
+        variables={"provision_role": phase.name, "provision_everything": everything},
     )
     with interrupt.heeding():
         result = app.ansible().run(effect, emit, interrupt.at_once)
