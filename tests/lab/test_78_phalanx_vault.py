@@ -24,6 +24,8 @@ from provision.secretspec import Authority, Certificate
 from provision.vault.configuration import ADMIN_TEXT
 from provision.vault.names import ADMIN_POLICY
 
+pytestmark = pytest.mark.services
+
 PATH = "phalanx/observatory"
 CACHE = Path("~/.cache/provision/bundles").expanduser()
 CONFIGURATION = """
