@@ -34,7 +34,7 @@ from provision.objectsecrets import stored
 from provision.phase import Context, Decision, Manifest, Run, Skip, Unknown
 from provision.phases.cert_manager import CertManagerSettings
 from provision.phases.dns import DnsSettings
-from provision.phases.load_balancer import LoadBalancerSettings
+from provision.phases.load_balancer import address_problems
 from provision.phases.vault import VaultSettings, member_urls
 from provision.secretspec import Certificate, Random, SecretSpec, Verifier
 from provision.site import Address, SecretRef, Settings, Site
@@ -84,7 +84,7 @@ class Argocd(ClusterPhase):
     def validate_site(self, site: Site) -> Iterator[str]:
         """It needs an address, a name and a certificate, and secrets that are there."""
         settings = site.settings(ArgocdSettings)
-        yield from _address_problems(site, settings.address)
+        yield from address_problems(site, "argocd.address", settings.address)
         if settings.host is None and not site.has(DnsSettings):
             yield "argocd.host is missing, and this site has no zone (dns.zone) to take one from"
         if settings.issuer is not None:
@@ -267,26 +267,6 @@ def _certificate(site: Site) -> Manifest:
             "issuerRef": {"kind": "ClusterIssuer", "name": settings.issuer},
         },
     }
-
-
-def _address_problems(site: Site, address: Address) -> Iterator[str]:
-    if not site.has(LoadBalancerSettings):
-        yield (
-            f"argocd.address {address} is to be given by load_balancer, which this site has not:"
-            " write load_balancer with a pool that holds it"
-        )
-        return
-    pools = site.settings(LoadBalancerSettings).pools
-    held = any(
-        first.version == address.version and int(first) <= int(address) <= int(last)
-        for pool in pools.values()
-        for first, last in pool.addresses
-    )
-    if not held:
-        yield (
-            f"argocd.address {address} is in none of load_balancer.pools"
-            f" ({', '.join(pools) or 'there are none'})"
-        )
 
 
 def _references(settings: ArgocdSettings) -> Iterator[tuple[str, SecretRef]]:

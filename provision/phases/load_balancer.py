@@ -402,3 +402,24 @@ def _routers(bgp: BgpSettings, site: Site) -> Iterator[Manifest]:
                 "data": {"password": referred(peer.password, site)},
             }
         yield _instance("BGPPeer", name, spec, version="v1beta2")
+
+
+def address_problems(site: Site, key: str, address: Address) -> Iterator[str]:
+    """What keeps the pools from giving ``address``, which the setting ``key`` asks for."""
+    if not site.has(LoadBalancerSettings):
+        yield (
+            f"{key} {address} is to be given by load_balancer, which this site has not:"
+            " write load_balancer with a pool that holds it"
+        )
+        return
+    pools = site.settings(LoadBalancerSettings).pools
+    held = any(
+        first.version == address.version and int(first) <= int(address) <= int(last)
+        for pool in pools.values()
+        for first, last in pool.addresses
+    )
+    if not held:
+        yield (
+            f"{key} {address} is in none of load_balancer.pools"
+            f" ({', '.join(pools) or 'there are none'}); add it to one"
+        )

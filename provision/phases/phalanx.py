@@ -13,7 +13,7 @@ from provision.phalanx.names import ISSUER
 from provision.phase import AgreementPhase
 from provision.phases.argocd import ArgocdSettings
 from provision.phases.cert_manager import CertManagerSettings
-from provision.phases.load_balancer import LoadBalancerSettings
+from provision.phases.load_balancer import address_problems
 from provision.phases.platform import PlatformSettings
 from provision.phases.vault import VaultSettings
 from provision.site import Address, Model, Settings, Site
@@ -121,7 +121,7 @@ class Phalanx(AgreementPhase):
                 "phalanx.environment needs a Vault of the site for its secrets, and there is none:"
                 " write `vault: {}`"
             )
-        yield from _address_problems(site, settings)
+        yield from address_problems(site, "phalanx.ingress_address", settings.ingress_address)
         yield from _sign_on_problems(settings.sign_on)
 
 
@@ -145,25 +145,4 @@ def _sign_on_problems(sign_on: SignOn) -> Iterator[str]:
         yield (
             "phalanx.sign_on.argocd_client_id is for oidc; for others, write dex.config into Argo"
             " CD's values in Phalanx"
-        )
-
-
-def _address_problems(site: Site, settings: PhalanxSettings) -> Iterator[str]:
-    address = settings.ingress_address
-    if not site.has(LoadBalancerSettings):
-        yield (
-            f"phalanx.ingress_address {address} is to be given by load_balancer, which this site"
-            " has not: write load_balancer with a pool that holds it"
-        )
-        return
-    pools = site.settings(LoadBalancerSettings).pools
-    held = any(
-        first.version == address.version and int(first) <= int(address) <= int(last)
-        for pool in pools.values()
-        for first, last in pool.addresses
-    )
-    if not held:
-        yield (
-            f"phalanx.ingress_address {address} is in none of load_balancer.pools"
-            f" ({', '.join(pools) or 'there are none'}); add it to one"
         )

@@ -136,7 +136,8 @@ def hand_off(
         try:
             handed.put(folder, _files(app, folder, facts, environment, static, own))
         except BaseException:
-            if kept is None:
+            # Ctrl-C too; unless the folder is in place and has them.
+            if kept is None and handed.kept_credentials(handed.earlier(folder)) != given:
                 vaultside.take_back(api, facts["vault_path"], given)
             raise
         if own["revoking"]:

@@ -106,6 +106,9 @@ def test_a_folder_is_put_in_place_as_a_whole_and_renewed(tmp_path: Path) -> None
     (place / "notes").write_text("of an administrator")
     folder.put(place, {folder.OWN: b'{"path": "b"}', "values.yaml": b"new"})
     assert folder.earlier(place) == {"path": "b"}
+    folder.note(place, {"path": "b", "revoking": False})
+    assert folder.earlier(place) == {"path": "b", "revoking": False}
+    folder.note(place, {"path": "b"})
     assert [item.name for item in tmp_path.iterdir()] == ["handed"]
     found = {item.name: item.read_text() for item in place.iterdir()}
     assert found.pop(folder.OWN) == '{"path": "b"}'

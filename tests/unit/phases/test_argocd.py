@@ -71,7 +71,7 @@ def test_a_site_that_has_what_it_takes() -> None:
 
 def test_its_address_comes_from_the_load_balancer() -> None:
     assert problems(address="192.0.2.199") == [
-        "argocd.address 192.0.2.199 is in none of load_balancer.pools (public)"
+        "argocd.address 192.0.2.199 is in none of load_balancer.pools (public); add it to one"
     ]
     alone = make_site({"argocd": {"address": "192.0.2.205", "host": HOST}})
     (problem,) = Argocd().validate_site(alone)
