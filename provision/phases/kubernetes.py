@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from provision import manifests
+from provision.clusterphase import API_SECONDS
 from provision.dns.offers import Forward
 from provision.facts import Facts, Query
 from provision.kubeadm import config, paths, topology
@@ -200,7 +201,9 @@ class KubernetesPhase(AnsiblePhase):
             return Run(ordered, variables=variables)
         if not facts.cluster.reachable:
             endpoint = joined(*api_endpoint(context.site))
-            return Unknown(f"the API at {endpoint} to answer ({facts.cluster.error})")
+            # An overloaded one is silent for seconds; one that is down has machines that differ.
+            api = GateSpec("API answers at its endpoint", API_SECONDS)
+            return Unknown(f"the API at {endpoint} to answer ({facts.cluster.error})", gate=api)
         return Skip("every machine is a member, as the site says")
 
     def variables(self, context: Context, host: str) -> Mapping[str, Any]:
@@ -250,7 +253,7 @@ class KubernetesPhase(AnsiblePhase):
         """The API answers, etcd is whole, and every machine is a node."""
         members = [name for name in hosts if name in context.site.control_plane]
         return (
-            GateSpec("API answers at its endpoint", 120),
+            GateSpec("API answers at its endpoint", API_SECONDS),
             GateSpec(
                 "etcd members healthy",
                 120,

@@ -36,6 +36,7 @@ def test_decision(case: dict[str, Any], tmp_path: Path) -> None:
     elif "unknown" in case:
         assert isinstance(decision, Unknown), decision
         assert case["unknown"] in decision.until
+        assert decision.gate is not None, "it is waited for"
     elif case.get("skip"):
         assert isinstance(decision, Skip), decision
     else:
