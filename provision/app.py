@@ -18,6 +18,7 @@ from provision.adapters.ansible import AnsibleRunner
 from provision.adapters.connection import Connections
 from provision.adapters.etcd import EtcdReader
 from provision.adapters.pyinfra import PyinfraMachines
+from provision.argocd.names import ADMIN_PASSWORD
 from provision.errors import BundleError, ConfigError, FindingsError, SecretsError
 from provision.explain import located, site_error
 from provision.facts import ClusterFacts, Facts, Query, ServiceQuery
@@ -30,12 +31,13 @@ from provision.plan import discover, phases_of, settings_models
 from provision.privatefiles import make_folder
 from provision.reveal import reveal
 from provision.secrets import SecretStore
-from provision.site import LoadedSite, OsPackages, SecretRef, Site, site_model, validated
+from provision.site import Address, LoadedSite, OsPackages, SecretRef, Site, site_model, validated
 from provision.state import declared_packages
 from provision.worker import Worker, start_worker
 from provision.yamlfile import YamlFile, read_yaml
 
 if TYPE_CHECKING:
+    from provision.adapters.argocd import ArgocdApi
     from provision.adapters.hostkeys import UnknownHostKey
     from provision.adapters.kubernetes import ClusterReader
     from provision.adapters.vault import VaultReader
@@ -295,6 +297,23 @@ class Application:
         from provision.adapters.vaultsecrets import VaultSecrets
 
         return VaultSecrets(self.vault)
+
+    def argocd(self, address: Address, host: str) -> ArgocdApi:
+        """The site's Argo CD at ``address``, logged in as ``admin``.
+
+        Raises
+        ------
+        SecretsError
+            Its password has not been made yet.
+        UnreachableError
+            It does not answer, or does not take the password.
+        """
+        from provision.adapters.argocd import ArgocdApi
+
+        authority, password = (
+            self.secrets.read(name).decode() for name in ("site-ca.crt", ADMIN_PASSWORD)
+        )
+        return ArgocdApi(address, host, authority, password)
 
     def context(self) -> Context:
         """What decisions rest on besides facts."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provision.app import Application
-from provision.argocd.applications import Standing, standings, summary
+from provision.argocd.applications import Object, Standing, standings, summary
 from provision.argocd.names import NAMESPACE
 from provision.errors import UsageError
 from provision.gates import Gates
+from provision.phases.argocd import ArgocdSettings, host_of
 from provision.phases.platform import Platform, PlatformSettings
+
+if TYPE_CHECKING:
+    from provision.adapters.argocd import ArgocdApi
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def platform_status(app: Application) -> PlatformStatus:
     UnreachableError
         The API does not answer, or has no applications yet.
     """
-    settings = _settings(app)
+    settings = platform_settings(app)
     return PlatformStatus(list(standings(app.cluster.applications(NAMESPACE))), settings.exceptions)
 
 
@@ -60,7 +64,7 @@ def wait_for_platform(app: Application, report: Callable[[str], None]) -> Platfo
     DeadlineError
         Not all were Synced and Healthy in time.
     """
-    _settings(app)
+    platform_settings(app)
     gates = Gates(app.cluster.conditions())
     for gate in Platform().gates(app.context(), ()):
         gates.wait(gate, report, lambda: False)
@@ -79,7 +83,14 @@ def render(status: PlatformStatus) -> Iterator[str]:
     yield summary(status.applications)
 
 
-def _settings(app: Application) -> PlatformSettings:
+def platform_settings(app: Application) -> PlatformSettings:
+    """How the site's platform is followed.
+
+    Raises
+    ------
+    UsageError
+        It has none.
+    """
     if not app.site.has(PlatformSettings):
         raise UsageError(
             "the site has no platform",
@@ -87,3 +98,41 @@ def _settings(app: Application) -> PlatformSettings:
             fix="write `platform: {repository: URL}` into the site file",
         )
     return app.site.settings(PlatformSettings)
+
+
+def argocd_api(app: Application) -> ArgocdApi:
+    """The site's Argo CD, logged in as ``admin``.
+
+    Raises
+    ------
+    UsageError
+        The site file has none.
+    SecretsError
+        Its password has not been made yet.
+    UnreachableError
+        It does not answer, or does not take the password.
+    """
+    if not app.site.has(ArgocdSettings):
+        raise UsageError(
+            "the site has no Argo CD that follows its platform",
+            fix="write `argocd: {address: ADDRESS}` into the site file; then: provision up",
+        )
+    return app.argocd(app.site.settings(ArgocdSettings).address, host_of(app.site))
+
+
+def require_known(applications: Iterable[Object], names: Sequence[str]) -> None:
+    """Refuse names that no application has.
+
+    Raises
+    ------
+    UsageError
+        Names one, and those that there are.
+    """
+    known = sorted(str(one["metadata"]["name"]) for one in applications)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(
+            f"Argo CD has no application {unknown[0]}",
+            wanted=f"one of: {', '.join(known)}" if known else "an application; there is none",
+            fix="provision platform status",
+        )

@@ -261,6 +261,40 @@ def test_a_push_that_is_told_of_is_seen_at_once(
     wait_until("the new pod", lambda: argocd.serves("third"), seconds=60)
 
 
+def test_what_is_not_automatic_is_shown_and_synchronised_on_request(
+    argocd: ArgoCd, tmp_path: Path, report: Callable[[str], None]
+) -> None:
+    automatic = APPLICATION.format(url=argocd.git.url)
+    by_hand = automatic.replace("    automated: {prune: true, selfHeal: true}\n", "")
+    assert by_hand != automatic
+    site = with_platform(argocd, tmp_path)
+    argocd.git.commit({"platform/web.yaml": by_hand}, "Synchronise by hand")
+    printed = site.provision("platform", "sync")
+    assert "ok   platform  Succeeded" in printed
+    site.provision("platform", "diff", expect=0)
+
+    argocd.git.commit(web("on-request"), "Wait for somebody")
+    printed = site.provision("platform", "diff", "web", expect=ExitCode.CHANGES)
+    assert f"web: Deployment {NAMESPACE}/web is changed" in printed
+    changed = [line[0] for line in printed.splitlines() if "> /www/index.html" in line]
+    assert changed == ["-", "+"]
+    assert printed.splitlines()[-1].endswith("1 object differs")
+    assert "on-request" not in argocd.text()
+    assert "no application nosuch" in site.provision(
+        "platform", "sync", "nosuch", expect=ExitCode.USAGE
+    )
+    started = time.monotonic()
+    printed = site.provision("platform", "sync", "web")
+    report(f"`platform sync` of one application took {time.monotonic() - started:.1f} s")
+    assert printed.splitlines()[-1].startswith("ok   web  Succeeded")
+    assert "on-request" in argocd.text()
+    site.provision("platform", "diff", expect=0)
+
+    argocd.git.commit({"platform/web.yaml": automatic, **web("third")}, "Synchronise by itself")
+    site.provision("platform", "sync")
+    wait_until("the new pod", lambda: argocd.serves("third"), seconds=60)
+
+
 def test_a_change_by_hand_is_healed(argocd: ArgoCd, report: Callable[[str], None]) -> None:
     argocd.lab.kubectl("-n", NAMESPACE, "delete", "deployment", "web", "--wait=true")
     took = wait_until("the deployment", lambda: argocd.serves("third"), seconds=120)

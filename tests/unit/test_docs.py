@@ -79,7 +79,7 @@ def test_commands_that_pages_name_exist(page: Path) -> None:
             "runs": ("show",),
             "new": ("component",),
             "handoff": ("phalanx",),
-            "platform": ("status", "wait"),
+            "platform": ("status", "wait", "sync", "diff"),
             "postgresql": ("status", "backup", "restore", "promote"),
             "vault": ("status", "unseal", "shares", "snapshot", "restore", "forget"),
         }.items()
