@@ -88,6 +88,31 @@ class ChartRenderer:
         require_images(self.bundle, f"{chart} with these values", objects)
         return objects
 
+    def template(
+        self,
+        folder: Path,
+        *,
+        release: str,
+        namespace: str,
+        values: Mapping[str, Any],
+        value_files: Sequence[Path],
+        kubernetes: str,
+    ) -> str:
+        """What a chart in a folder, which may change at any time, makes: a stream of YAML.
+
+        ``values`` count more than ``value_files``, as in an Application of Argo CD.
+
+        Raises
+        ------
+        ConfigError
+            It does not render; ``found`` has helm's own words.
+        """
+        command = ["template", release, str(folder), "--namespace", namespace]
+        command += ["--kube-version", kubernetes, "--include-crds", "--skip-tests"]
+        for path in value_files:
+            command += ["--values", str(path)]
+        return self._helm([*command, "--values", "-"], json.dumps(values), release)
+
     def _helm(self, command: Sequence[str], values: str, release: str) -> str:
         with tempfile.TemporaryDirectory(prefix="provision-helm-") as home:
             done = subprocess.run(

@@ -62,12 +62,24 @@ def init(
     output: Annotated[Path, typer.Option(help="File to write; never overwritten.")] = Path(
         "site.yaml"
     ),
+    platform: Annotated[
+        bool, typer.Option("--platform", help="Also a Git repository of applications beside it.")
+    ] = False,
+    repository: Annotated[
+        str | None, typer.Option(help="Where the cluster will read that repository from.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a first site file."""
+    """Write a first site file, with --platform the whole repository of a site."""
+    from provision.checkout import PLACEHOLDER
     from provision.verbs.init import write_site
 
-    path = write_site(output, name, host or [], endpoint, kubernetes)
+    if repository and not platform:
+        raise UsageError(
+            "--repository is for the site's applications", fix="provision init --platform"
+        )
+    address = (repository or PLACEHOLDER) if platform else None
+    path = write_site(output, name, host or [], endpoint, kubernetes, address)
     show(
         {"path": str(path)},
         as_json,

@@ -56,7 +56,7 @@ class ClusterPhase(AnsiblePhase):
         BundleError
             The bundle lacks an image that the rendering names.
         """
-        renderer = ChartRenderer(context.bundle, _architecture(), cache_path())
+        renderer = ChartRenderer(context.bundle, controller_architecture(), cache_path())
         rendered = renderer.render(
             chart,
             release=self.name.replace("_", "-"),
@@ -68,7 +68,7 @@ class ClusterPhase(AnsiblePhase):
 
     def published(self, context: Context, name: str) -> Sequence[Manifest]:
         """The objects in one of the bundle's files of manifests; not to be changed."""
-        return published(context.bundle, name, _architecture(), cache_path())
+        return published(context.bundle, name, controller_architecture(), cache_path())
 
     def version(self, context: Context, component: str) -> str:
         """Version of one of the bundle's components.
@@ -159,7 +159,7 @@ def _difference(manifest: Manifest, facts: Facts) -> str:
     return f"object {name} differs in {', '.join(state.differences)}" if state.differences else ""
 
 
-def _architecture() -> str:
+def controller_architecture() -> str:
     """The controller's own architecture, in Debian's words."""
     names = {"x86_64": Architecture.AMD64, "aarch64": Architecture.ARM64}
     return names.get(platform.machine(), Architecture.AMD64).value

@@ -1,12 +1,19 @@
-"""``check``: every finding about every machine, from one reading."""
+"""``check``: every finding about every machine, from one reading, and about the platform."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from provision.app import Application
-from provision.checks import Finding, Needs, check_queries, run_checks
+from provision.charts import ChartRenderer
+from provision.checkout import Checkout
+from provision.checks import Finding, Needs, Severity, check_queries, run_checks
+from provision.clusterphase import controller_architecture
+from provision.errors import BundleError
 from provision.facts import Facts
+from provision.paths import cache_path
+from provision.phases.platform import PlatformSettings
 from provision.site import OsPackages
 
 
@@ -20,7 +27,22 @@ def check_site(app: Application) -> list[Finding]:
     if app.site.os_packages is OsPackages.BUNDLE:
         needs = needs.from_bundle(app.site, app.role_packages, app.bundle.os_packages)
     facts = Facts(app.machines.read(check_queries(app.site, needs)))
-    return run_checks(app.site, facts, needs)
+    found = [*run_checks(app.site, facts, needs), *check_platform(app)]
+    return sorted(found, key=lambda one: one.severity != Severity.ERROR)
+
+
+def check_platform(app: Application) -> list[Finding]:
+    """Judge the site's own repository, where the site file lies in it; asks no machine."""
+    if not app.site.has(PlatformSettings):
+        return []
+    settings = app.site.settings(PlatformSettings)
+    try:
+        bundle = app.bundle
+    except BundleError:
+        return Checkout(app.site.directory, settings, None, None).judge()
+    renderer = ChartRenderer(bundle, controller_architecture(), cache_path())
+    template = partial(renderer.template, kubernetes=bundle.versions["kubernetes"])
+    return Checkout(app.site.directory, settings, template, frozenset(bundle.images)).judge()
 
 
 def render(findings: Sequence[Finding]) -> Iterator[str]:

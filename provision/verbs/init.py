@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 from provision.app import judged
 from provision.errors import ConfigError, UsageError
 from provision.privatefiles import NO_ROOM, write_error
+from provision.verbs.initplatform import SITE_PARTS, repository_files
 from provision.yamlfile import parse_yaml
 
 TEMPLATE = """\
@@ -36,6 +37,9 @@ kubernetes:
 NETWORKS = {4: ("10.244.0.0/16", "10.96.0.0/16"), 6: ("fd00:244::/56", "fd00:96::/112")}
 """Networks of pods and of Services for a new site, by the family of its machines."""
 
+POOL = 10
+"""Addresses that a new site has for its Services."""
+
 
 def write_site(
     path: Path,
@@ -43,8 +47,12 @@ def write_site(
     hosts: Sequence[str],
     endpoint: str | None,
     version: str | None,
+    repository: str | None = None,
 ) -> Path:
     """Write a site file for ``hosts`` (``NAME=ADDRESS`` each).
+
+    With ``repository``, the address of the site's Git repository, the site follows it, and
+    its first applications are written beside the site file.
 
     The first three machines, or the first alone where there are fewer than
     three, become control-plane machines that also work.
@@ -54,7 +62,7 @@ def write_site(
     UsageError
         A host is not of the form ``NAME=ADDRESS``, or what is given makes no site.
     ConfigError
-        The file is there already and is left as it is, or it cannot be written.
+        A file is there already and is left as it is, or it cannot be written; none is then.
     DiskFullError
         There is no room for it.
     """
@@ -72,6 +80,7 @@ def write_site(
     first = ip_address(next(iter(machines.values())))
     network = ip_network(f"{first}/{24 if first.version == 4 else 64}", strict=False)
     pods, services = NETWORKS[first.version]
+    address = endpoint or str(_free(set(machines.values()), network))
     text = TEMPLATE.format(
         name=name,
         user="admin",
@@ -79,25 +88,43 @@ def write_site(
         machines=network,
         pods=pods,
         services=services,
-        endpoint=endpoint or _free(set(machines.values()), network),
+        endpoint=address,
         version=version or newest_version(),
     )
+    if repository is not None:
+        first_free, last_free = _pool({*machines.values(), address}, network)
+        text += SITE_PARTS.format(
+            name=name, repository=repository, first=first_free, last=last_free
+        )
     _refuse_what_makes_no_site(text, path, version)
+    files = {path: text}
+    if repository is not None:
+        made = repository_files(name, version or newest_version())
+        files |= {path.parent / below: content for below, content in made.items()}
+    _write_all(files)
+    return path
+
+
+def _write_all(files: Mapping[Path, str]) -> None:
+    """Write every file, or none: whatever is there already is left as it is."""
+    for path in files:
+        if path.exists() or path.is_symlink():
+            raise _there_already(path)
+    written: list[Path] = []
+    folders: list[Path] = []
     try:
-        with path.open("x", encoding="utf-8") as file:
-            try:
+        for path, text in files.items():
+            _make_folders(path.parent, folders)
+            with path.open("x", encoding="utf-8") as file:
+                written.append(path)
                 file.write(text)
-                file.flush()
-            except OSError:
-                path.unlink()
-                raise
-    except FileExistsError as error:
-        raise ConfigError(
-            "the file is there already and was left as it is",
-            where=str(path),
-            fix="name another with --output",
-        ) from error
     except OSError as error:
+        for path in written:
+            path.unlink()
+        for folder in reversed(folders):
+            folder.rmdir()
+        if isinstance(error, FileExistsError):
+            raise _there_already(path) from error
         if error.errno in NO_ROOM:
             raise write_error(error, path.absolute(), "the site file cannot be written") from error
         raise ConfigError(
@@ -106,7 +133,22 @@ def write_site(
             found=error.strerror or str(error),
             fix="name another with --output",
         ) from error
-    return path
+
+
+def _make_folders(folder: Path, made: list[Path]) -> None:
+    """Make what is missing of ``folder`` within the repository, and note it in ``made``."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir()
+        made.append(one)
+
+
+def _there_already(path: Path) -> ConfigError:
+    return ConfigError(
+        "the file is there already and was left as it is",
+        where=str(path),
+        fix="name another with --output",
+    )
 
 
 def newest_version() -> str:
@@ -149,6 +191,14 @@ def _free(taken: Collection[str], network: IPv4Network | IPv6Network) -> IPv4Add
     while str(address) in taken:
         address -= 1
     return address
+
+
+def _pool(taken: Collection[str], network: IPv4Network | IPv6Network) -> tuple[str, str]:
+    """First and last of ``POOL`` addresses in a row near the end of ``network`` that are free."""
+    last = network.broadcast_address - 5
+    while any(str(last - step) in taken for step in range(POOL)):
+        last -= 1
+    return str(last - POOL + 1), str(last)
 
 
 def _machines(items: Sequence[str]) -> dict[str, str]:

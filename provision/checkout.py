@@ -1,0 +1,252 @@
+"""The site's own Git repository as it lies beside the site file, judged before it is followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from provision.argocd.names import NAMESPACE
+from provision.charts import images
+from provision.checks.finding import Finding, error, warning
+from provision.errors import ConfigError
+from provision.manifests import Manifest
+from provision.phases.platform import THIS_CLUSTER, PlatformSettings
+
+PLACEHOLDER = "https://git.example.org/site.git"
+"""Repository of a site file that nobody has edited yet."""
+AGAIN = "then: provision check"
+KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+MANIFESTS = (".yaml", ".yml", ".json")
+
+Template = Callable[..., str]
+"""As :meth:`provision.charts.ChartRenderer.template`, the Kubernetes version filled in."""
+
+
+@dataclass
+class Checkout:
+    """What is found in one checkout.
+
+    Parameters
+    ----------
+    root
+        Folder of the site file.
+    settings
+        How the repository is followed.
+    template
+        Renders a chart; ``None`` without a bundle, where charts are left alone.
+    bundled
+        Images that machines have; ``None`` without a bundle.
+    """
+
+    root: Path
+    settings: PlatformSettings
+    template: Template | None
+    bundled: frozenset[str] | None
+    findings: list[Finding] = field(default_factory=list)
+    unrendered: list[str] = field(default_factory=list)
+
+    def judge(self) -> list[Finding]:
+        """Everything that is wrong; nothing where the repository is elsewhere."""
+        settings = self.settings
+        if not (self.root / settings.path).is_dir():
+            return []
+        if settings.repository == PLACEHOLDER:
+            self._error(
+                "platform.repository is still the example's",
+                found=settings.repository,
+                wanted="the address that the cluster reads this repository from",
+                fix=f"write it into the site file, {AGAIN}",
+            )
+        source = {
+            "path": settings.path,
+            "helm": {"valueFiles": settings.value_files, "valuesObject": settings.values},
+        }
+        objects = self._source(f"platform {settings.name}", settings.name, NAMESPACE, source)
+        projects = {item["metadata"]["name"] for item in objects if item["kind"] == "AppProject"}
+        made = list(objects)
+        for item in objects:
+            if item["kind"] == "Application":
+                made += self._application(item, {settings.name, "default", *projects})
+        self._images(made)
+        if self.unrendered:
+            self.findings.append(
+                warning(
+                    "",
+                    "charts of the platform were not rendered: there is no bundle with helm",
+                    found=", ".join(self.unrendered),
+                    fix="provision bundle build",
+                )
+            )
+        return self.findings
+
+    def _error(self, what: str, *, found: str = "", wanted: str = "", fix: str = "") -> None:
+        fix = fix or f"correct it in the repository, {AGAIN}"
+        self.findings.append(error("", what, found=found, wanted=wanted, fix=fix))
+
+    def _application(self, item: Manifest, projects: set[str]) -> list[Manifest]:
+        """Judge one Application; what it makes, where that is in this repository."""
+        name = item["metadata"]["name"]
+        who = f"application {name}"
+        spec = _mapping(item.get("spec"))
+        project = spec.get("project")
+        if project not in projects:
+            self._error(
+                f"{who} is of a project that there is not",
+                found=str(project),
+                wanted=f"one of: {', '.join(sorted(projects))}",
+            )
+        target = _mapping(spec.get("destination"))
+        if target.get("server") != THIS_CLUSTER and target.get("name") != "in-cluster":
+            self._error(
+                f"{who} goes to another cluster, which its project does not allow",
+                found=str(target.get("server") or target.get("name")),
+                wanted=THIS_CLUSTER,
+            )
+        made: list[Manifest] = []
+        for source in spec.get("sources") or [spec.get("source")]:
+            one = _mapping(source)
+            url = str(one.get("repoURL"))
+            if url == self.settings.repository:
+                if "path" in one:
+                    made += self._source(who, name, str(target.get("namespace", "")), one)
+            elif project == self.settings.name and not any(
+                fnmatchcase(url, pattern) for pattern in self.settings.sources
+            ):
+                self._error(
+                    f"{who} comes from a repository that its project does not allow",
+                    found=url,
+                    wanted=", ".join([self.settings.repository, *self.settings.sources]),
+                    fix=f"add it to platform.sources in the site file, {AGAIN}",
+                )
+        return made
+
+    def _source(
+        self, who: str, name: str, namespace: str, source: Mapping[str, Any]
+    ) -> list[Manifest]:
+        """The objects that a folder of this repository makes."""
+        path = str(source["path"])
+        folder = self._inside(self.root / path)
+        if folder is None or not folder.is_dir():
+            self._error(f"{who}: its path is no folder of the repository", found=path)
+            return []
+        if (folder / "Chart.yaml").is_file():
+            return self._chart(who, name, namespace, folder, _mapping(source.get("helm")))
+        if any((folder / name).is_file() for name in KUSTOMIZATIONS):
+            self.findings.append(
+                warning("", f"{who} is a kustomization, which is not rendered here", found=path)
+            )
+            return []
+        deep = bool(_mapping(source.get("directory")).get("recurse"))
+        files = sorted(folder.rglob("*") if deep else folder.iterdir())
+        return [
+            item
+            for file in files
+            if file.suffix in MANIFESTS and file.is_file()
+            for item in self._objects(f"{who}: {file.relative_to(self.root)}", _text(file))
+        ]
+
+    def _chart(
+        self, who: str, name: str, namespace: str, folder: Path, helm: Mapping[str, Any]
+    ) -> list[Manifest]:
+        files = []
+        for given in helm.get("valueFiles") or ():
+            path = self._inside(folder / given)
+            if path is not None and path.is_file():
+                files.append(path)
+            elif not helm.get("ignoreMissingValueFiles"):
+                self._error(f"{who}: a file of values is not in the repository", found=str(given))
+        if self.template is None:
+            self.unrendered.append(str(folder.relative_to(self.root.resolve())))
+            return []
+        if len(files) < len(helm.get("valueFiles") or ()) and not helm.get(
+            "ignoreMissingValueFiles"
+        ):
+            return []
+        try:
+            text = self.template(
+                folder,
+                release=str(helm.get("releaseName") or name),
+                namespace=namespace,
+                values=_values(helm),
+                value_files=files,
+            )
+        except (ConfigError, yaml.YAMLError) as problem:
+            found = problem.found if isinstance(problem, ConfigError) else str(problem)
+            self._error(f"{who}: its chart does not render", found=found)
+            return []
+        return list(self._objects(who, text))
+
+    def _objects(self, where: str, text: str) -> Iterator[Manifest]:
+        """The Kubernetes objects of a stream of YAML; whatever else is in it is found fault with."""
+        try:
+            documents = [one for one in yaml.load_all(text, yaml.CSafeLoader) if one]
+        except yaml.YAMLError as problem:
+            self._error(f"{where} is no YAML", found=str(problem))
+            return
+        for document in documents:
+            one = _mapping(document)
+            unfolded = "items" in one and str(one.get("kind")).endswith("List")
+            for item in one["items"] if unfolded else [document]:
+                lacking = _lacking(_mapping(item))
+                if lacking:
+                    self._error(
+                        f"{where} holds something that is no Kubernetes object",
+                        found=f"without {', '.join(lacking)}",
+                        wanted="apiVersion, kind and metadata.name",
+                    )
+                else:
+                    yield item
+
+    def _images(self, objects: Sequence[Manifest]) -> None:
+        if self.bundled is None:
+            return
+        lacking = sorted(set(map(_full_name, images(objects))) - self.bundled)
+        if lacking:
+            self.findings.append(
+                warning(
+                    "",
+                    "the platform runs images that the bundle does not have",
+                    found=", ".join(lacking),
+                    wanted="registries that every machine reaches under these names",
+                    fix="use images of the bundle, or see to it that machines can pull these",
+                )
+            )
+
+    def _inside(self, path: Path) -> Path | None:
+        """``path`` without links and dots, unless it leads out of the repository."""
+        found = path.resolve()
+        return found if found.is_relative_to(self.root.resolve()) else None
+
+
+def _lacking(item: Mapping[str, Any]) -> list[str]:
+    lacking = [name for name in ("apiVersion", "kind") if not isinstance(item.get(name), str)]
+    if not isinstance(_mapping(item.get("metadata")).get("name"), str):
+        lacking.append("metadata.name")
+    return lacking
+
+
+def _values(helm: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "valuesObject" in helm:
+        return _mapping(helm["valuesObject"])
+    return _mapping(yaml.load(str(helm.get("values") or ""), yaml.CSafeLoader))
+
+
+def _mapping(item: object) -> Mapping[str, Any]:
+    return item if isinstance(item, Mapping) else {}
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8", errors="replace")
+
+
+def _full_name(image: str) -> str:
+    """An image's name with its registry, which is Docker's where none is named."""
+    first, slash, _ = image.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return image
+    return f"docker.io/{image}" if slash else f"docker.io/library/{image}"
