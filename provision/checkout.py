@@ -93,11 +93,11 @@ class Checkout:
         name = item["metadata"]["name"]
         who = f"application {name}"
         spec = _mapping(item.get("spec"))
-        project = spec.get("project")
+        project = str(spec.get("project"))
         if project not in projects:
             self._error(
                 f"{who} is of a project that there is not",
-                found=str(project),
+                found=project,
                 wanted=f"one of: {', '.join(sorted(projects))}",
             )
         target = _mapping(spec.get("destination"))
@@ -108,7 +108,8 @@ class Checkout:
                 wanted=THIS_CLUSTER,
             )
         made: list[Manifest] = []
-        for source in spec.get("sources") or [spec.get("source")]:
+        sources = spec.get("sources")
+        for source in sources if isinstance(sources, list) else [spec.get("source")]:
             one = _mapping(source)
             url = str(one.get("repoURL"))
             if url == self.settings.repository:
@@ -153,19 +154,27 @@ class Checkout:
     def _chart(
         self, who: str, name: str, namespace: str, folder: Path, helm: Mapping[str, Any]
     ) -> list[Manifest]:
-        files = []
-        for given in helm.get("valueFiles") or ():
-            path = self._inside(folder / given)
-            if path is not None and path.is_file():
-                files.append(path)
-            elif not helm.get("ignoreMissingValueFiles"):
-                self._error(f"{who}: a file of values is not in the repository", found=str(given))
+        given = [str(one) for one in helm.get("valueFiles") or ()]
+        beyond = [one for one in given if "://" in one]
+        beyond += [one for one in ("parameters", "fileParameters") if helm.get(one)]
+        if beyond:
+            self.findings.append(
+                warning(
+                    "",
+                    f"{who} takes values that are not looked into here; it was not rendered",
+                    found=", ".join(beyond),
+                )
+            )
+            return []
+        paths = {one: self._value_file(folder, one) for one in given}
+        lacking = [one for one, path in paths.items() if path is None]
+        if lacking and not helm.get("ignoreMissingValueFiles"):
+            self._error(
+                f"{who}: files of values are not in the repository", found=", ".join(lacking)
+            )
+            return []
         if self.template is None:
             self.unrendered.append(str(folder.relative_to(self.root.resolve())))
-            return []
-        if len(files) < len(helm.get("valueFiles") or ()) and not helm.get(
-            "ignoreMissingValueFiles"
-        ):
             return []
         try:
             text = self.template(
@@ -173,7 +182,7 @@ class Checkout:
                 release=str(helm.get("releaseName") or name),
                 namespace=namespace,
                 values=_values(helm),
-                value_files=files,
+                value_files=[path for path in paths.values() if path is not None],
             )
         except (ConfigError, yaml.YAMLError) as problem:
             found = problem.found if isinstance(problem, ConfigError) else str(problem)
@@ -181,8 +190,14 @@ class Checkout:
             return []
         return list(self._objects(who, text))
 
+    def _value_file(self, folder: Path, given: str) -> Path | None:
+        """The file that Argo CD means: relative to the chart, or from the root with ``/``."""
+        base = self.root if given.startswith("/") else folder
+        path = self._inside(base / given.lstrip("/"))
+        return path if path is not None and path.is_file() else None
+
     def _objects(self, where: str, text: str) -> Iterator[Manifest]:
-        """The Kubernetes objects of a stream of YAML; whatever else is in it is found fault with."""
+        """The Kubernetes objects of a stream of YAML; whatever else is in it is a finding."""
         try:
             documents = [one for one in yaml.load_all(text, yaml.CSafeLoader) if one]
         except yaml.YAMLError as problem:
@@ -191,7 +206,7 @@ class Checkout:
         for document in documents:
             one = _mapping(document)
             unfolded = "items" in one and str(one.get("kind")).endswith("List")
-            for item in one["items"] if unfolded else [document]:
+            for item in (one["items"] or ()) if unfolded else [document]:
                 lacking = _lacking(_mapping(item))
                 if lacking:
                     self._error(

@@ -101,12 +101,12 @@ def write_site(
     if repository is not None:
         made = repository_files(name, version or newest_version())
         files |= {path.parent / below: content for below, content in made.items()}
-    _write_all(files)
+    _write_all(path.parent, files)
     return path
 
 
-def _write_all(files: Mapping[Path, str]) -> None:
-    """Write every file, or none: whatever is there already is left as it is."""
+def _write_all(root: Path, files: Mapping[Path, str]) -> None:
+    """Write every file in ``root``, or none: whatever is there already is left as it is."""
     for path in files:
         if path.exists() or path.is_symlink():
             raise _there_already(path)
@@ -114,13 +114,13 @@ def _write_all(files: Mapping[Path, str]) -> None:
     folders: list[Path] = []
     try:
         for path, text in files.items():
-            _make_folders(path.parent, folders)
+            _make_folders(root, path.parent, folders)
             with path.open("x", encoding="utf-8") as file:
                 written.append(path)
                 file.write(text)
     except OSError as error:
-        for path in written:
-            path.unlink()
+        for one in written:
+            one.unlink()
         for folder in reversed(folders):
             folder.rmdir()
         if isinstance(error, FileExistsError):
@@ -135,9 +135,9 @@ def _write_all(files: Mapping[Path, str]) -> None:
         ) from error
 
 
-def _make_folders(folder: Path, made: list[Path]) -> None:
-    """Make what is missing of ``folder`` within the repository, and note it in ``made``."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+def _make_folders(root: Path, folder: Path, made: list[Path]) -> None:
+    """Make what is missing of ``folder`` below ``root``, and note it in ``made``."""
+    missing = [one for one in (folder, *folder.parents) if root in one.parents and not one.exists()]
     for one in reversed(missing):
         one.mkdir()
         made.append(one)
