@@ -101,7 +101,9 @@ class Checkout:
                 wanted=f"one of: {', '.join(sorted(projects))}",
             )
         target = _mapping(spec.get("destination"))
-        if target.get("server") != THIS_CLUSTER and target.get("name") != "in-cluster":
+        own = project == self.settings.name
+        here = target.get("server") == THIS_CLUSTER or target.get("name") == "in-cluster"
+        if own and not here:
             self._error(
                 f"{who} goes to another cluster, which its project does not allow",
                 found=str(target.get("server") or target.get("name")),
@@ -115,9 +117,7 @@ class Checkout:
             if url == self.settings.repository:
                 if "path" in one:
                     made += self._source(who, name, str(target.get("namespace", "")), one)
-            elif project == self.settings.name and not any(
-                fnmatchcase(url, pattern) for pattern in self.settings.sources
-            ):
+            elif own and not any(fnmatchcase(url, pattern) for pattern in self.settings.sources):
                 self._error(
                     f"{who} comes from a repository that its project does not allow",
                     found=url,

@@ -89,6 +89,11 @@ def test_an_application_that_argo_cd_would_refuse(
     assert "provision check" in finding.fix
 
 
+def test_argo_cds_own_project_allows_everything(root: Path) -> None:
+    change(root, project="default", destination={"server": "https://x.test"})
+    assert judged(root) == []
+
+
 @pytest.mark.parametrize("text", ["kind: Pod", "just text", "[1]"])
 def test_what_is_no_kubernetes_object_is_named(root: Path, text: str) -> None:
     (root / "web/web.yaml").write_text(text)
