@@ -186,6 +186,19 @@ class Application:
         return tuple(self.site.resolve(key) for key in self.site.bundle.trusted_keys)
 
     @cached_property
+    def opened_bundle(self) -> Bundle:
+        """The bundle, its signature and lock verified, whatever it lacks.
+
+        Raises
+        ------
+        BundleError
+            It is missing or not to be trusted.
+        """
+        from provision.bundle import Bundle
+
+        return Bundle.open(self.bundle_path, self.trusted_keys)
+
+    @cached_property
     def bundle(self) -> Bundle:
         """The bundle, its signature and lock verified, with all that the site needs on request.
 
@@ -194,12 +207,19 @@ class Application:
         BundleError
             It is missing, not to be trusted, or without something that has to be asked for.
         """
-        from provision.bundle import Bundle
+        self.require(self.opened_bundle)
+        return self.opened_bundle
 
-        bundle = Bundle.open(self.bundle_path, self.trusted_keys)
+    def require(self, bundle: Bundle) -> None:
+        """Refuse a bundle that lacks something that the site names.
+
+        Raises
+        ------
+        BundleError
+            It has other versions, or is without something that has to be asked for.
+        """
         bundle.require_versions(self.site.bundle.versions)
         bundle.require(self.on_request)
-        return bundle
 
     @property
     def on_request(self) -> tuple[str, ...]:

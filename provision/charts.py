@@ -116,7 +116,7 @@ class ChartRenderer:
     def _helm(self, command: Sequence[str], values: str, release: str) -> str:
         with tempfile.TemporaryDirectory(prefix="provision-helm-") as home:
             done = subprocess.run(
-                [str(self._program()), *command],
+                [str(self.program()), *command],
                 input=values,
                 capture_output=True,
                 # Nothing of the caller's own helm: no plugins, repositories or registries.
@@ -134,8 +134,14 @@ class ChartRenderer:
             )
         return done.stdout
 
-    def _program(self) -> Path:
-        """An executable copy of the bundle's helm: files in a bundle are not executable."""
+    def program(self) -> Path:
+        """An executable copy of the bundle's helm: files in a bundle are not executable.
+
+        Raises
+        ------
+        BundleError
+            The bundle has no helm that runs here, or a damaged one.
+        """
         source = self.bundle.path("helm", self.architecture)
         if os.access(source, os.X_OK):
             return source

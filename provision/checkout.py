@@ -38,7 +38,7 @@ class Checkout:
     settings
         How the repository is followed.
     template
-        Renders a chart; ``None`` without a bundle, where charts are left alone.
+        Renders a chart; ``None`` without a helm, where charts are left alone.
     bundled
         Images that machines have; ``None`` without a bundle.
     """
@@ -77,9 +77,9 @@ class Checkout:
             self.findings.append(
                 warning(
                     "",
-                    "charts of the platform were not rendered: there is no bundle with helm",
+                    "charts of the platform were not rendered, for want of the bundle's helm",
                     found=", ".join(self.unrendered),
-                    fix="provision bundle build",
+                    fix=f"see to the bundle, {AGAIN}",
                 )
             )
         return self.findings

@@ -117,13 +117,14 @@ class Bundle:
             others = sorted(path.parent.name for path in folder.glob(f"[!.]*/{LOCK}"))
             asked = [f"{name}={version}" for name, version in sorted(versions.items())]
             chosen = f" --architecture {architecture}" if architecture and others else ""
+            more = "".join(f" --with {name}" for name in sorted(wanted))
             raise BundleError(
                 " and ".join([f"there is no bundle for Kubernetes {kubernetes}", *asked])
                 + (f" on {architecture}" if chosen else ""),
                 where=str(folder),
                 found=", ".join(others) or "no bundle at all",
                 fix=" --component ".join(
-                    [f"provision bundle build --kubernetes {kubernetes}{chosen}", *asked]
+                    [f"provision bundle build --kubernetes {kubernetes}{chosen}{more}", *asked]
                 ),
             )
 

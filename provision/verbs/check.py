@@ -1,14 +1,16 @@
-"""``check``: every finding about every machine, from one reading, and about the platform."""
+"""``check``: all findings about machines, from one reading, the bundle and the platform."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from provision.app import Application
 from provision.charts import ChartRenderer
-from provision.checkout import Checkout
+from provision.checkout import Checkout, Template
 from provision.checks import Finding, Needs, Severity, check_queries, run_checks
+from provision.checks.finding import error
 from provision.clusterphase import controller_architecture
 from provision.errors import BundleError
 from provision.facts import Facts
@@ -16,33 +18,71 @@ from provision.paths import cache_path
 from provision.phases.platform import PlatformSettings
 from provision.site import OsPackages
 
+if TYPE_CHECKING:
+    from provision.bundle import Bundle
+
 
 def check_site(app: Application) -> list[Finding]:
-    """Read all machines at once and judge them; errors first."""
-    if app.on_request:
-        # Refused now, before anything is waited for.
-        app.bundle.require(app.on_request)
-    openings = [opening for phase in app.phases for opening in phase.openings(app.site)]
-    needs = Needs.of(app.site, openings)
-    if app.site.os_packages is OsPackages.BUNDLE:
-        needs = needs.from_bundle(app.site, app.role_packages, app.bundle.os_packages)
-    facts = Facts(app.machines.read(check_queries(app.site, needs)))
-    found = [*run_checks(app.site, facts, needs), *check_platform(app)]
+    """Read all machines at once and judge them, the bundle and the platform; errors first."""
+    bundle, found = _bundle(app)
+    found += [*check_machines(app, bundle), *check_platform(app, bundle)]
     return sorted(found, key=lambda one: one.severity != Severity.ERROR)
 
 
-def check_platform(app: Application) -> list[Finding]:
+def check_machines(app: Application, bundle: Bundle | None) -> list[Finding]:
+    """Read all machines at once and judge them; errors first.
+
+    ``bundle`` tells which Debian packages there will be; without it they are not judged.
+    """
+    openings = [opening for phase in app.phases for opening in phase.openings(app.site)]
+    needs = Needs.of(app.site, openings)
+    if app.site.os_packages is OsPackages.BUNDLE and bundle is not None:
+        needs = needs.from_bundle(app.site, app.role_packages, bundle.os_packages)
+    facts = Facts(app.machines.read(check_queries(app.site, needs)))
+    return run_checks(app.site, facts, needs)
+
+
+def check_platform(app: Application, bundle: Bundle | None) -> list[Finding]:
     """Judge the site's own repository, where the site file lies in it; asks no machine."""
     if not app.site.has(PlatformSettings):
         return []
     settings = app.site.settings(PlatformSettings)
-    try:
-        bundle = app.bundle
-    except BundleError:
+    if bundle is None:
         return Checkout(app.site.directory, settings, None, None).judge()
     renderer = ChartRenderer(bundle, controller_architecture(), cache_path())
-    template = partial(renderer.template, kubernetes=bundle.versions["kubernetes"])
-    return Checkout(app.site.directory, settings, template, frozenset(bundle.images)).judge()
+    template: Template | None = partial(renderer.template, kubernetes=bundle.versions["kubernetes"])
+    found: list[Finding] = []
+    try:
+        renderer.program()
+    except BundleError as problem:
+        template, found = None, [_told(problem)]
+    checkout = Checkout(app.site.directory, settings, template, frozenset(bundle.images))
+    return [*found, *checkout.judge()]
+
+
+def _bundle(app: Application) -> tuple[Bundle | None, list[Finding]]:
+    """The site's bundle where something is judged by it, and what is wrong with it.
+
+    One that lacks something is still what machines get, and has helm.
+    """
+    by_bundle = app.on_request or app.site.os_packages is OsPackages.BUNDLE
+    if not (by_bundle or app.site.has(PlatformSettings)):
+        return None, []
+    try:
+        bundle = app.opened_bundle
+    except BundleError as problem:
+        return None, [_told(problem)]
+    try:
+        app.require(bundle)
+    except BundleError as problem:
+        return bundle, [_told(problem)]
+    return bundle, []
+
+
+def _told(problem: BundleError) -> Finding:
+    """An error of the bundle as a finding, in its own words."""
+    found = ": ".join(text for text in (problem.where, problem.found) if text)
+    return error("", problem.what, found=found, wanted=problem.wanted, fix=problem.fix)
 
 
 def render(findings: Sequence[Finding]) -> Iterator[str]:

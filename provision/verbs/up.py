@@ -16,7 +16,7 @@ from provision.locallock import local_lock
 from provision.phase import GateSpec, Phase, Run
 from provision.plan import Plan, discover, left_out, select
 from provision.report import Reporter
-from provision.verbs.check import check_site
+from provision.verbs.check import check_machines
 from provision.verbs.record import Recording, holder, recorded
 from provision.verbs.reset import take_off
 from provision.verbs.verify import Verdict, verify_site
@@ -214,7 +214,7 @@ def refuse_unfit(app: Application, plan: Plan) -> None:
     }
     errors = [
         finding
-        for finding in check_site(app)
+        for finding in check_machines(app, app.bundle)
         if finding.severity == "error" and finding.host in touched
     ]
     if errors:

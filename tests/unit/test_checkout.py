@@ -124,7 +124,7 @@ def test_what_init_writes_needs_only_the_repository_edited(tmp_path: Path) -> No
         ("error", PLACEHOLDER),
         ("warning", "platform"),
     ]
-    assert found[1].fix == "provision bundle build"
+    assert found[1].fix == "see to the bundle, then: provision check"
 
 
 def test_init_writes_nothing_where_one_file_is_there(tmp_path: Path) -> None:
