@@ -22,6 +22,7 @@ from provision.manifests import Manifest
 from provision.phase import BundleView
 
 SECONDS = 60.0
+"""Time that helm has for one chart."""
 
 
 class ChartRenderer:
@@ -35,12 +36,17 @@ class ChartRenderer:
         The controller's own, in Debian's words.
     cache
         Folder for what was rendered.
+    seconds
+        Time that helm has for one chart.
     """
 
-    def __init__(self, bundle: BundleView, architecture: str, cache: Path) -> None:
+    def __init__(
+        self, bundle: BundleView, architecture: str, cache: Path, seconds: float = SECONDS
+    ) -> None:
         self.bundle = bundle
         self.architecture = architecture
         self.cache = cache / "charts"
+        self.seconds = seconds
 
     def render(
         self,
@@ -63,7 +69,7 @@ class ChartRenderer:
         Raises
         ------
         ConfigError
-            The chart refuses the values.
+            The chart refuses the values, or takes too long.
         BundleError
             The bundle lacks an image that the rendering names.
         """
@@ -107,32 +113,50 @@ class ChartRenderer:
         ConfigError
             It does not render; ``found`` has helm's own words.
         """
-        command = ["template", release, str(folder), "--namespace", namespace]
-        command += ["--kube-version", kubernetes, "--include-crds", "--skip-tests"]
+        command = ["template", "--namespace", namespace, "--kube-version", kubernetes]
+        command += ["--include-crds", "--skip-tests"]
         for path in value_files:
             command += ["--values", str(path)]
-        return self._helm([*command, "--values", "-"], json.dumps(values), release)
+        # Names come from the repository, and none of them may be taken for an option.
+        command += ["--values", "-", "--", release, str(folder)]
+        return self._helm(command, json.dumps(values), release)
 
     def _helm(self, command: Sequence[str], values: str, release: str) -> str:
-        with tempfile.TemporaryDirectory(prefix="provision-helm-") as home:
-            done = subprocess.run(
-                [str(self.program()), *command],
-                input=values,
-                capture_output=True,
-                # Nothing of the caller's own helm: no plugins, repositories or registries.
-                env={"HOME": home, "PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-                text=True,
-                timeout=SECONDS,
-                check=False,
-            )
+        try:
+            with tempfile.TemporaryDirectory(prefix="provision-helm-") as home:
+                done = subprocess.run(
+                    [str(self.program()), *command],
+                    input=values.encode(),
+                    capture_output=True,
+                    # Nothing of the caller's own helm: no plugins, repositories or registries.
+                    env={"HOME": home, "PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+                    timeout=self.seconds,
+                    check=False,
+                )
+            printed = done.stdout.decode()
+        except subprocess.TimeoutExpired as error:
+            raise ConfigError(
+                f"the chart of {release} takes too long to render",
+                where=f"{release}.values",
+                found=f"helm was not done after {self.seconds:g} s",
+                fix="correct what keeps it, or wait until this machine has less to do, then:"
+                " provision plan",
+            ) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"the chart of {release} makes something that is no UTF-8 text",
+                where=f"{release}.values",
+                found=f"the byte 0x{error.object[error.start]:02x}",
+                fix="correct it in the chart, then: provision plan",
+            ) from error
         if done.returncode != 0:
             raise ConfigError(
                 f"the chart of {release} refuses the values that it is given",
                 where=f"{release}.values",
-                found=done.stderr.strip(),
+                found=done.stderr.decode(errors="replace").strip(),
                 fix="correct them in the site file, then: provision plan",
             )
-        return done.stdout
+        return printed
 
     def program(self) -> Path:
         """An executable copy of the bundle's helm: files in a bundle are not executable.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -13,18 +16,37 @@ import yaml
 from provision.argocd.names import NAMESPACE
 from provision.charts import images
 from provision.checks.finding import Finding, error, warning
-from provision.errors import ConfigError
+from provision.dns.zones import DNS_NAME
+from provision.errors import BundleError, ConfigError
 from provision.manifests import Manifest
 from provision.phases.platform import THIS_CLUSTER, PlatformSettings
 
 PLACEHOLDER = "https://git.example.org/site.git"
 """Repository of a site file that nobody has edited yet."""
+NAME = re.compile(DNS_NAME)
+UNREAD = (yaml.YAMLError, RecursionError, TypeError, ValueError)
+"""What reading YAML and handing it on as JSON may end with: it may hold dates, bytes or itself."""
 AGAIN = "then: provision check"
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 MANIFESTS = (".yaml", ".yml", ".json")
+PICKED = ("exclude", "include", "jsonnet")
+"""Fields of a folder's source by which Argo CD reads other files than all manifests."""
 
 Template = Callable[..., str]
 """As :meth:`provision.charts.ChartRenderer.template`, the Kubernetes version filled in."""
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as Kubernetes reads it: ``2026-11-28`` and ``=`` are text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - replaces what the base class shares
+        first: [
+            (tag, pattern)
+            for tag, pattern in resolvers
+            if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
+        ]
+        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 @dataclass
@@ -53,8 +75,12 @@ class Checkout:
     def judge(self) -> list[Finding]:
         """Everything that is wrong; nothing where the repository is elsewhere."""
         settings = self.settings
-        if not (self.root / settings.path).is_dir():
-            return []
+        try:
+            if not (self.root / settings.path).is_dir():
+                return []
+        except OSError as problem:
+            self._unreadable(f"platform {settings.name}", settings.path, problem)
+            return self.findings
         if settings.repository == PLACEHOLDER:
             self._error(
                 "platform.repository is still the example's",
@@ -74,19 +100,22 @@ class Checkout:
                 made += self._application(item, {settings.name, "default", *projects})
         self._images(made)
         if self.unrendered:
-            self.findings.append(
-                warning(
-                    "",
-                    "charts of the platform were not rendered, for want of the bundle's helm",
-                    found=", ".join(self.unrendered),
-                    fix=f"see to the bundle, {AGAIN}",
-                )
+            self._warning(
+                "charts of the platform were not rendered, for want of the bundle's helm",
+                found=", ".join(self.unrendered),
+                fix=f"see to the bundle, {AGAIN}",
             )
         return self.findings
 
     def _error(self, what: str, *, found: str = "", wanted: str = "", fix: str = "") -> None:
         fix = fix or f"correct it in the repository, {AGAIN}"
         self.findings.append(error("", what, found=found, wanted=wanted, fix=fix))
+
+    def _warning(self, what: str, *, found: str = "", wanted: str = "", fix: str = "") -> None:
+        self.findings.append(warning("", what, found=found, wanted=wanted, fix=fix))
+
+    def _unreadable(self, who: str, path: str, problem: OSError) -> None:
+        self._error(f"{who}: {path} cannot be read", found=problem.strerror or str(problem))
 
     def _application(self, item: Manifest, projects: set[str]) -> list[Manifest]:
         """Judge one Application; what it makes, where that is in this repository."""
@@ -111,7 +140,7 @@ class Checkout:
             )
         made: list[Manifest] = []
         sources = spec.get("sources")
-        for source in sources if isinstance(sources, list) else [spec.get("source")]:
+        for source in _list(sources) or [spec.get("source")]:
             one = _mapping(source)
             url = str(one.get("repoURL"))
             if url == self.settings.repository:
@@ -132,38 +161,88 @@ class Checkout:
         """The objects that a folder of this repository makes."""
         path = str(source["path"])
         folder = self._inside(self.root / path)
-        if folder is None or not folder.is_dir():
+        if folder is None or not _is(Path.is_dir, folder):
             self._error(f"{who}: its path is no folder of the repository", found=path)
             return []
-        if (folder / "Chart.yaml").is_file():
+        if _is(Path.is_file, folder / "Chart.yaml"):
             return self._chart(who, name, namespace, folder, _mapping(source.get("helm")))
-        if any((folder / name).is_file() for name in KUSTOMIZATIONS):
-            self.findings.append(
-                warning("", f"{who} is a kustomization, which is not rendered here", found=path)
+        if any(_is(Path.is_file, folder / name) for name in KUSTOMIZATIONS):
+            self._warning(f"{who} is a kustomization, which is not rendered here", found=path)
+            return []
+        directory = _mapping(source.get("directory"))
+        picked = [one for one in PICKED if directory.get(one)]
+        if picked:
+            self._warning(
+                f"{who} picks files of its folder, which is not looked into here",
+                found=f"{path} with {', '.join(picked)}",
             )
             return []
-        deep = bool(_mapping(source.get("directory")).get("recurse"))
-        files = sorted(folder.rglob("*") if deep else folder.iterdir())
         return [
             item
-            for file in files
-            if file.suffix in MANIFESTS and file.is_file()
-            for item in self._objects(f"{who}: {file.relative_to(self.root)}", _text(file))
+            for file in self._files(who, folder, deep=bool(directory.get("recurse")))
+            for item in self._objects(f"{who}: {self._shown(file)}", self._text(who, file))
         ]
+
+    def _files(self, who: str, folder: Path, *, deep: bool) -> Iterator[Path]:
+        """The manifests of a folder; what only looks like one is a finding."""
+        try:
+            with os.scandir(folder) as entries:
+                inside = sorted(entries, key=lambda entry: entry.name)
+        except OSError as problem:
+            self._unreadable(who, self._shown(folder), problem)
+            return
+        for entry in inside:
+            path = Path(entry)
+            if entry.is_dir(follow_symlinks=False):
+                if deep:
+                    yield from self._files(who, path, deep=deep)
+                elif path.suffix in MANIFESTS:
+                    self._warning(
+                        f"{who}: {self._shown(path)} is a folder, which Argo CD passes over"
+                    )
+            elif path.suffix in MANIFESTS:
+                yield path
+
+    def _text(self, who: str, file: Path) -> str:
+        """What a manifest says; nothing, and a finding, where it cannot be read."""
+        shown = self._shown(file)
+        real = self._inside(file)
+        if real is None:
+            self._error(f"{who}: {shown} is a link that leads nowhere, or out of the repository")
+            return ""
+        try:
+            # Reading anything else, such as a named pipe, might never end.
+            if real.exists() and not (real.is_file() or real.is_dir()):
+                self._error(f"{who}: {shown} is no file")
+                return ""
+            return real.read_bytes().decode("utf-8-sig")
+        except OSError as problem:
+            self._unreadable(who, shown, problem)
+        except UnicodeDecodeError as problem:
+            byte = problem.object[problem.start]
+            self._error(
+                f"{who}: {shown} is no UTF-8 text",
+                found=f"the byte 0x{byte:02x} at {problem.start}",
+            )
+        return ""
+
+    def _shown(self, path: Path) -> str:
+        """A path as it is called in the repository."""
+        for root in (self.root, self.root.resolve()):
+            if path.is_relative_to(root):
+                return str(path.relative_to(root))
+        return str(path)
 
     def _chart(
         self, who: str, name: str, namespace: str, folder: Path, helm: Mapping[str, Any]
     ) -> list[Manifest]:
-        given = [str(one) for one in helm.get("valueFiles") or ()]
+        given = [str(one) for one in _list(helm.get("valueFiles"))]
         beyond = [one for one in given if "://" in one]
         beyond += [one for one in ("parameters", "fileParameters") if helm.get(one)]
         if beyond:
-            self.findings.append(
-                warning(
-                    "",
-                    f"{who} takes values that are not looked into here; it was not rendered",
-                    found=", ".join(beyond),
-                )
+            self._warning(
+                f"{who} takes values that are not looked into here; it was not rendered",
+                found=", ".join(beyond),
             )
             return []
         paths = {one: self._value_file(folder, one) for one in given}
@@ -173,20 +252,33 @@ class Checkout:
                 f"{who}: files of values are not in the repository", found=", ".join(lacking)
             )
             return []
+        release = str(helm.get("releaseName") or name)
+        wrong = [one for one in (release, namespace) if one and not NAME.fullmatch(one)]
+        if wrong:
+            self._error(
+                f"{who}: its release or namespace has a name that Kubernetes does not take",
+                found=", ".join(map(repr, wrong)),
+            )
+            return []
+        try:
+            values = _values(helm)
+            json.dumps(values)
+        except UNREAD as problem:
+            self._error(f"{who}: its values are no YAML that helm takes", found=str(problem))
+            return []
         if self.template is None:
-            self.unrendered.append(str(folder.relative_to(self.root.resolve())))
+            self.unrendered.append(self._shown(folder))
             return []
         try:
             text = self.template(
                 folder,
-                release=str(helm.get("releaseName") or name),
+                release=release,
                 namespace=namespace,
-                values=_values(helm),
+                values=values,
                 value_files=[path for path in paths.values() if path is not None],
             )
-        except (ConfigError, yaml.YAMLError) as problem:
-            found = problem.found if isinstance(problem, ConfigError) else str(problem)
-            self._error(f"{who}: its chart does not render", found=found)
+        except (BundleError, ConfigError) as problem:
+            self._error(f"{who}: its chart does not render", found=problem.found or problem.what)
             return []
         return list(self._objects(who, text))
 
@@ -194,19 +286,19 @@ class Checkout:
         """The file that Argo CD means: relative to the chart, or from the root with ``/``."""
         base = self.root if given.startswith("/") else folder
         path = self._inside(base / given.lstrip("/"))
-        return path if path is not None and path.is_file() else None
+        return path if path is not None and _is(Path.is_file, path) else None
 
     def _objects(self, where: str, text: str) -> Iterator[Manifest]:
         """The Kubernetes objects of a stream of YAML; whatever else is in it is a finding."""
         try:
-            documents = [one for one in yaml.load_all(text, yaml.CSafeLoader) if one]
-        except yaml.YAMLError as problem:
+            documents = _documents(text)
+        except UNREAD as problem:
             self._error(f"{where} is no YAML", found=str(problem))
             return
         for document in documents:
             one = _mapping(document)
             unfolded = "items" in one and str(one.get("kind")).endswith("List")
-            for item in (one["items"] or ()) if unfolded else [document]:
+            for item in _list(one["items"]) if unfolded else [document]:
                 lacking = _lacking(_mapping(item))
                 if lacking:
                     self._error(
@@ -222,19 +314,20 @@ class Checkout:
             return
         lacking = sorted(set(map(_full_name, images(objects))) - self.bundled)
         if lacking:
-            self.findings.append(
-                warning(
-                    "",
-                    "the platform runs images that the bundle does not have",
-                    found=", ".join(lacking),
-                    wanted="registries that every machine reaches under these names",
-                    fix="use images of the bundle, or see to it that machines can pull these",
-                )
+            self._warning(
+                "the platform runs images that the bundle does not have",
+                found=", ".join(lacking),
+                wanted="registries that every machine reaches under these names",
+                fix="use images of the bundle, or see to it that machines can pull these",
             )
 
     def _inside(self, path: Path) -> Path | None:
         """``path`` without links and dots, unless it leads out of the repository."""
-        found = path.resolve()
+        try:
+            found = path.resolve()
+        except (OSError, RuntimeError, ValueError):
+            # Links that go round in a circle, and names that no file has.
+            return None
         return found if found.is_relative_to(self.root.resolve()) else None
 
 
@@ -248,15 +341,27 @@ def _lacking(item: Mapping[str, Any]) -> list[str]:
 def _values(helm: Mapping[str, Any]) -> Mapping[str, Any]:
     if "valuesObject" in helm:
         return _mapping(helm["valuesObject"])
-    return _mapping(yaml.load(str(helm.get("values") or ""), yaml.CSafeLoader))
+    return _mapping(next(iter(_documents(str(helm.get("values") or ""))), None))
+
+
+def _documents(text: str) -> list[Any]:
+    return [one for one in yaml.load_all(text, _Loader) if one]
 
 
 def _mapping(item: object) -> Mapping[str, Any]:
     return item if isinstance(item, Mapping) else {}
 
 
-def _text(file: Path) -> str:
-    return file.read_text("utf-8", errors="replace")
+def _list(item: object) -> Sequence[Any]:
+    return item if isinstance(item, list | tuple) else ()
+
+
+def _is(what: Callable[[Path], bool], path: Path) -> bool:
+    """Whether ``path`` is seen to be ``what``."""
+    try:
+        return what(path)
+    except OSError:
+        return False
 
 
 def _full_name(image: str) -> str:

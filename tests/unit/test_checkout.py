@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +48,39 @@ def refuses(folder: Path, *, value_files: Sequence[Path], **_: Any) -> str:
     raise ConfigError("refused", found=f"{folder.name} with {len(value_files)} files")
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+def repository(root: Path) -> Path:
     """A repository of one application of plain manifests."""
     for folder in ("platform", "web"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "platform/web.yaml").write_text(yaml.safe_dump(dict(APPLICATION)))
-    (tmp_path / "web/web.yaml").write_text(yaml.safe_dump(POD))
-    return tmp_path
+        (root / folder).mkdir()
+    (root / "platform/web.yaml").write_text(yaml.safe_dump(dict(APPLICATION)))
+    (root / "web/web.yaml").write_text(yaml.safe_dump(POD))
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return repository(tmp_path)
+
+
+@pytest.fixture
+def open_root() -> Iterator[Path]:
+    """The same where every user may look; pytest's own folders are for one user."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield repository(Path(folder))
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without the right to read everything, where the tests have it."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if before == 0:
+            os.seteuid(0)
 
 
 def change(root: Path, **spec: Any) -> None:
@@ -143,3 +171,111 @@ def test_what_was_written_goes_when_the_rest_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         write_site(tmp_path / "site.yaml", "stella", [], None, None, URL)
     assert list(tmp_path.iterdir()) == [tmp_path / "applications"]
+
+
+@pytest.mark.parametrize(
+    ("closed", "what"),
+    [
+        ("web/web.yaml", "application web: web/web.yaml cannot be read"),
+        ("web", "application web: web cannot be read"),
+        ("platform", "platform platform: platform cannot be read"),
+    ],
+)
+def test_what_may_not_be_read_is_named(open_root: Path, closed: str, what: str) -> None:
+    path = open_root / closed
+    mode = path.stat().st_mode
+    path.chmod(0)
+    with as_nobody():
+        findings = judged(open_root)
+    path.chmod(mode)
+    assert [(one.what, one.found) for one in findings] == [(what, "Permission denied")]
+
+
+def test_what_only_looks_like_a_manifest_is_named(root: Path) -> None:
+    (root / "web/binary.yaml").write_bytes(b"a: \xff")
+    (root / "web/broken.yaml").symlink_to("nowhere.yaml")
+    (root / "web/circle.yaml").symlink_to("circle.yaml")
+    (root / "web/folder.yaml").mkdir()
+    (root / "web/linked.yaml").symlink_to("folder.yaml")
+    (root / "web/outside.yaml").symlink_to("/etc/hostname")
+    os.mkfifo(root / "web/pipe.yaml")
+    assert [
+        (one.what.removeprefix("application web: web/"), one.found) for one in judged(root)
+    ] == [
+        ("binary.yaml is no UTF-8 text", "the byte 0xff at 3"),
+        ("broken.yaml cannot be read", "No such file or directory"),
+        ("circle.yaml is a link that leads nowhere, or out of the repository", ""),
+        ("folder.yaml is a folder, which Argo CD passes over", ""),
+        ("linked.yaml cannot be read", "Is a directory"),
+        ("outside.yaml is a link that leads nowhere, or out of the repository", ""),
+        ("pipe.yaml is no file", ""),
+    ]
+
+
+def test_folders_are_looked_into_where_the_application_says_so(root: Path) -> None:
+    (root / "web/deep.yaml").mkdir()
+    (root / "web/deep.yaml/text.yaml").write_text("text")
+    change(root, source={"repoURL": URL, "path": "web", "directory": {"recurse": True}})
+    (finding,) = judged(root)
+    assert finding.what.startswith("application web: web/deep.yaml/text.yaml holds something")
+
+
+def test_files_that_are_picked_by_a_pattern_are_left_alone(root: Path) -> None:
+    (root / "web/text.yaml").write_text("text")
+    change(root, source={"repoURL": URL, "path": "web", "directory": {"include": "web.yaml"}})
+    (finding,) = judged(root)
+    assert (finding.severity, finding.found) == (Severity.WARNING, "web with include")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- [",
+        "0b_",
+        "9" * 5000,
+        "!!binary \u00fc",
+        "a: !!python/none",
+        "\0",
+        "[" * 2000 + "]" * 2000,
+    ],
+)
+def test_what_is_no_yaml_is_named(root: Path, text: str) -> None:
+    (root / "web/web.yaml").write_text(text)
+    (finding,) = judged(root)
+    assert finding.what.startswith("application web: web/web.yaml ")
+    assert finding.severity is Severity.ERROR
+
+
+def test_text_that_looks_like_a_date_is_text(root: Path) -> None:
+    data = "{a: 2024-13-45, b: =}"
+    (root / "web/web.yaml").write_text(
+        f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: web}}, data: {data}}}"
+    )
+    assert judged(root) == []
+
+
+@pytest.mark.parametrize(
+    ("helm", "what"),
+    [
+        ({"values": "- ["}, "its values are no YAML that helm takes"),
+        ({"values": "a: !!binary aaaa"}, "its values are no YAML that helm takes"),
+        ({"values": "&a {b: *a}"}, "its values are no YAML that helm takes"),
+        ({"releaseName": "--post-renderer=x"}, "has a name that Kubernetes does not take"),
+        ({"releaseName": "a\0"}, "has a name that Kubernetes does not take"),
+        ({"valueFiles": 1}, "its chart does not render"),
+    ],
+)
+def test_what_helm_is_not_given(root: Path, helm: dict[str, Any], what: str) -> None:
+    (root / "web/Chart.yaml").touch()
+    change(root, source={"repoURL": URL, "path": "web", "helm": helm})
+    (finding,) = judged(root)
+    assert finding.what.startswith("application web: ")
+    assert what in finding.what
+
+
+@pytest.mark.parametrize("path", ["a\0", "x" * 300, "circle"])
+def test_a_path_that_no_folder_has(root: Path, path: str) -> None:
+    (root / "circle").symlink_to("circle")
+    change(root, source={"repoURL": URL, "path": path})
+    (finding,) = judged(root)
+    assert "no folder of the repository" in finding.what
