@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -71,6 +72,8 @@ class Checkout:
     bundled: frozenset[str] | None
     findings: list[Finding] = field(default_factory=list)
     unrendered: list[str] = field(default_factory=list)
+    partial: bool = False
+    """Whether there is more than what was looked into."""
 
     def judge(self) -> list[Finding]:
         """Everything that is wrong; nothing where the repository is elsewhere."""
@@ -93,11 +96,10 @@ class Checkout:
             "helm": {"valueFiles": settings.value_files, "valuesObject": settings.values},
         }
         objects = self._source(f"platform {settings.name}", settings.name, NAMESPACE, source)
-        projects = {item["metadata"]["name"] for item in objects if item["kind"] == "AppProject"}
-        made = list(objects)
-        for item in objects:
-            if item["kind"] == "Application":
-                made += self._application(item, {settings.name, "default", *projects})
+        made, applications = self._followed(objects)
+        projects = {_name(item) for item in made if _is_of_argo_cd(item, "AppProject")}
+        for item in applications:
+            self._project(item, {settings.name, "default", *projects})
         self._images(made)
         if self.unrendered:
             self._warning(
@@ -117,20 +119,51 @@ class Checkout:
     def _unreadable(self, who: str, path: str, problem: OSError) -> None:
         self._error(f"{who}: {path} cannot be read", found=problem.strerror or str(problem))
 
-    def _application(self, item: Manifest, projects: set[str]) -> list[Manifest]:
-        """Judge one Application; what it makes, where that is in this repository."""
-        name = item["metadata"]["name"]
+    def _followed(self, objects: Sequence[Manifest]) -> tuple[list[Manifest], list[Manifest]]:
+        """All that ``objects`` make, whatever makes it in turn, and the applications among it.
+
+        Each application is followed once, so that one that makes what made it ends there.
+        """
+        applications: dict[str, Manifest] = {}
+        made: list[Manifest] = []
+        todo = deque((item, NAMESPACE) for item in objects)
+        while todo:
+            item, beside = todo.popleft()
+            made.append(item)
+            name = _name(item)
+            if not _is_of_argo_cd(item, "Application") or name == self.settings.name:
+                continue
+            namespace = str(item["metadata"].get("namespace") or beside)
+            if namespace != NAMESPACE:
+                self._error(
+                    f"application {name} is in a namespace that Argo CD does not look into",
+                    found=namespace,
+                    wanted=NAMESPACE,
+                )
+            elif name not in applications:
+                applications[name] = item
+                inside = str(_target(item).get("namespace", ""))
+                todo += [(one, inside) for one in self._application(item)]
+        return made, list(applications.values())
+
+    def _project(self, item: Manifest, projects: set[str]) -> None:
+        project = _project_of(item)
+        if project in projects:
+            return
+        who, known = f"application {_name(item)}", f"one of: {', '.join(sorted(projects))}"
+        if self.partial:
+            what = f"{who} is of a project that is not among what was looked into"
+            self._warning(what, found=project, wanted=known)
+        else:
+            self._error(f"{who} is of a project that there is not", found=project, wanted=known)
+
+    def _application(self, item: Manifest) -> list[Manifest]:
+        """Judge one Application; what this repository has it make in this cluster."""
+        name = _name(item)
         who = f"application {name}"
         spec = _mapping(item.get("spec"))
-        project = str(spec.get("project"))
-        if project not in projects:
-            self._error(
-                f"{who} is of a project that there is not",
-                found=project,
-                wanted=f"one of: {', '.join(sorted(projects))}",
-            )
-        target = _mapping(spec.get("destination"))
-        own = project == self.settings.name
+        target = _target(item)
+        own = _project_of(item) == self.settings.name
         here = target.get("server") == THIS_CLUSTER or target.get("name") == "in-cluster"
         if own and not here:
             self._error(
@@ -153,7 +186,7 @@ class Checkout:
                     wanted=", ".join([self.settings.repository, *self.settings.sources]),
                     fix=f"add it to platform.sources in the site file, {AGAIN}",
                 )
-        return made
+        return made if here else []
 
     def _source(
         self, who: str, name: str, namespace: str, source: Mapping[str, Any]
@@ -163,12 +196,12 @@ class Checkout:
         folder = self._inside(self.root / path)
         if folder is None or not _is(Path.is_dir, folder):
             self._error(f"{who}: its path is no folder of the repository", found=path)
-            return []
+            return self._nothing()
         if _is(Path.is_file, folder / "Chart.yaml"):
             return self._chart(who, name, namespace, folder, _mapping(source.get("helm")))
         if any(_is(Path.is_file, folder / name) for name in KUSTOMIZATIONS):
             self._warning(f"{who} is a kustomization, which is not rendered here", found=path)
-            return []
+            return self._nothing()
         directory = _mapping(source.get("directory"))
         picked = [one for one in PICKED if directory.get(one)]
         if picked:
@@ -176,12 +209,17 @@ class Checkout:
                 f"{who} picks files of its folder, which is not looked into here",
                 found=f"{path} with {', '.join(picked)}",
             )
-            return []
+            return self._nothing()
         return [
             item
             for file in self._files(who, folder, deep=bool(directory.get("recurse")))
             for item in self._objects(f"{who}: {self._shown(file)}", self._text(who, file))
         ]
+
+    def _nothing(self) -> list[Manifest]:
+        """What is known of a source that is not looked into."""
+        self.partial = True
+        return []
 
     def _files(self, who: str, folder: Path, *, deep: bool) -> Iterator[Path]:
         """The manifests of a folder; what only looks like one is a finding."""
@@ -237,21 +275,21 @@ class Checkout:
         self, who: str, name: str, namespace: str, folder: Path, helm: Mapping[str, Any]
     ) -> list[Manifest]:
         given = [str(one) for one in _list(helm.get("valueFiles"))]
-        beyond = [one for one in given if "://" in one]
+        beyond = [one for one in given if "://" in one or one.startswith("$")]
         beyond += [one for one in ("parameters", "fileParameters") if helm.get(one)]
         if beyond:
             self._warning(
                 f"{who} takes values that are not looked into here; it was not rendered",
                 found=", ".join(beyond),
             )
-            return []
+            return self._nothing()
         paths = {one: self._value_file(folder, one) for one in given}
         lacking = [one for one, path in paths.items() if path is None]
         if lacking and not helm.get("ignoreMissingValueFiles"):
             self._error(
                 f"{who}: files of values are not in the repository", found=", ".join(lacking)
             )
-            return []
+            return self._nothing()
         release = str(helm.get("releaseName") or name)
         wrong = [one for one in (release, namespace) if one and not NAME.fullmatch(one)]
         if wrong:
@@ -259,16 +297,16 @@ class Checkout:
                 f"{who}: its release or namespace has a name that Kubernetes does not take",
                 found=", ".join(map(repr, wrong)),
             )
-            return []
+            return self._nothing()
         try:
             values = _values(helm)
             json.dumps(values)
         except UNREAD as problem:
             self._error(f"{who}: its values are no YAML that helm takes", found=str(problem))
-            return []
+            return self._nothing()
         if self.template is None:
             self.unrendered.append(self._shown(folder))
-            return []
+            return self._nothing()
         try:
             text = self.template(
                 folder,
@@ -279,7 +317,7 @@ class Checkout:
             )
         except (BundleError, ConfigError) as problem:
             self._error(f"{who}: its chart does not render", found=problem.found or problem.what)
-            return []
+            return self._nothing()
         return list(self._objects(who, text))
 
     def _value_file(self, folder: Path, given: str) -> Path | None:
@@ -331,9 +369,26 @@ class Checkout:
         return found if found.is_relative_to(self.root.resolve()) else None
 
 
+def _is_of_argo_cd(item: Manifest, kind: str) -> bool:
+    return item["kind"] == kind and item["apiVersion"].startswith("argoproj.io/")
+
+
+def _name(item: Manifest) -> str:
+    return str(item["metadata"].get("name", ""))
+
+
+def _project_of(application: Manifest) -> str:
+    return str(_mapping(application.get("spec")).get("project"))
+
+
+def _target(application: Manifest) -> Mapping[str, Any]:
+    return _mapping(_mapping(application.get("spec")).get("destination"))
+
+
 def _lacking(item: Mapping[str, Any]) -> list[str]:
     lacking = [name for name in ("apiVersion", "kind") if not isinstance(item.get(name), str)]
-    if not isinstance(_mapping(item.get("metadata")).get("name"), str):
+    metadata = _mapping(item.get("metadata"))
+    if not any(isinstance(metadata.get(name), str) for name in ("name", "generateName")):
         lacking.append("metadata.name")
     return lacking
 

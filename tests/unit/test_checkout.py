@@ -279,3 +279,88 @@ def test_a_path_that_no_folder_has(root: Path, path: str) -> None:
     change(root, source={"repoURL": URL, "path": path})
     (finding,) = judged(root)
     assert "no folder of the repository" in finding.what
+
+
+def application(name: str, *, namespace: str = "argocd", **spec: Any) -> str:
+    """An Application of the folder that has its name, as a document of YAML."""
+    source = {"repoURL": URL, "path": name}
+    destination = {"server": "https://kubernetes.default.svc", "namespace": namespace}
+    wanted = {"project": "platform", "source": source, "destination": destination, **spec}
+    metadata = {"name": name, "namespace": "argocd"}
+    return yaml.safe_dump({**APPLICATION, "metadata": metadata, "spec": wanted}) + "---\n"
+
+
+def write(root: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+
+
+def test_applications_of_applications_are_followed_each_once(root: Path) -> None:
+    files = {
+        "platform/more.yaml": application("more"),
+        "more/inner.yaml": application("inner"),
+        # What makes itself, and what made it.
+        "inner/all.yaml": application("inner") + application("more") + application("platform"),
+        "inner/text.yaml": "text",
+    }
+    write(root, files)
+    (finding,) = judged(root)
+    assert finding.what.startswith("application inner: inner/text.yaml holds something")
+
+
+def test_a_project_may_be_made_by_any_application(root: Path) -> None:
+    project = {"apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject"}
+    made = yaml.safe_dump({**project, "metadata": {"name": "deep"}})
+    (root / "gone").mkdir()
+    files = {
+        "platform/more.yaml": application("more", project="deep"),
+        "more/inner.yaml": application("inner"),
+        "inner/project.yaml": made,
+        "inner/gone.yaml": application("gone", project="shallow"),
+    }
+    write(root, files)
+    (finding,) = judged(root)
+    assert finding.what == "application gone is of a project that there is not"
+    assert finding.wanted == "one of: deep, default, platform"
+
+
+def test_a_project_may_be_in_what_is_not_looked_into(root: Path) -> None:
+    change(root, project="deep")
+    files = {"platform/more.yaml": application("more"), "more/kustomization.yaml": ""}
+    write(root, files)
+    assert [one.severity for one in judged(root)] == [Severity.WARNING, Severity.WARNING]
+
+
+def test_an_application_that_argo_cd_does_not_see(root: Path) -> None:
+    seen = yaml.safe_load(application("inner").removesuffix("---\n"))
+    del seen["metadata"]["namespace"]
+    files = {
+        "platform/more.yaml": application("more", namespace="web"),
+        "more/inner.yaml": yaml.safe_dump(seen),
+    }
+    write(root, files)
+    (finding,) = judged(root)
+    assert finding.what == "application inner is in a namespace that Argo CD does not look into"
+    assert finding.found == "web"
+
+
+def test_what_goes_to_another_cluster_is_followed_there(root: Path) -> None:
+    elsewhere = {"server": "https://x.test", "namespace": "argocd"}
+    files = {
+        "platform/more.yaml": application("more", project="default", destination=elsewhere),
+        "more/inner.yaml": application("inner", project="theirs"),
+    }
+    write(root, files)
+    assert judged(root) == []
+
+
+def test_what_another_project_calls_an_application_is_none(root: Path) -> None:
+    other = application("more").replace("argoproj.io/v1alpha1", "app.k8s.io/v1beta1")
+    write(root, {"platform/other.yaml": other})
+    assert judged(root) == []
+
+
+def test_objects_whose_names_kubernetes_makes_are_objects(root: Path) -> None:
+    (root / "web/web.yaml").write_text(yaml.safe_dump({**POD, "metadata": {"generateName": "a-"}}))
+    assert judged(root) == []
