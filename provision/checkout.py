@@ -15,7 +15,6 @@ from typing import Any
 import yaml
 
 from provision.argocd.names import NAMESPACE
-from provision.charts import images
 from provision.checks.finding import Finding, error, warning
 from provision.dns.zones import DNS_NAME
 from provision.errors import BundleError, ConfigError
@@ -25,6 +24,14 @@ from provision.phases.platform import THIS_CLUSTER, PlatformSettings
 PLACEHOLDER = "https://git.example.org/site.git"
 """Repository of a site file that nobody has edited yet."""
 NAME = re.compile(DNS_NAME)
+IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[a-z0-9._-]+)*(:[\w.-]+)?(@[a-z0-9:]+)?")
+NAMING_NO_IMAGES = (
+    "Application",
+    "ApplicationSet",
+    "ConfigMap",
+    "CustomResourceDefinition",
+    "Secret",
+)
 UNREAD = (yaml.YAMLError, RecursionError, TypeError, ValueError)
 """What reading YAML and handing it on as JSON may end with: it may hold dates, bytes or itself."""
 AGAIN = "then: provision check"
@@ -350,7 +357,7 @@ class Checkout:
     def _images(self, objects: Sequence[Manifest]) -> None:
         if self.bundled is None:
             return
-        lacking = sorted(set(map(_full_name, images(objects))) - self.bundled)
+        lacking = sorted(set(map(_full_name, _images(objects))) - self.bundled)
         if lacking:
             self._warning(
                 "the platform runs images that the bundle does not have",
@@ -391,6 +398,30 @@ def _lacking(item: Mapping[str, Any]) -> list[str]:
     if not any(isinstance(metadata.get(name), str) for name in ("name", "generateName")):
         lacking.append("metadata.name")
     return lacking
+
+
+def _images(objects: Sequence[Manifest]) -> Iterator[str]:
+    """Every image that the objects name, for pods or for what makes pods of a custom resource.
+
+    More than :func:`provision.charts.images`, which must not refuse what only looks like one.
+    """
+    # An Application names what its chart is given, and a definition gives examples.
+    todo: list[Any] = [item for item in objects if item["kind"] not in NAMING_NO_IMAGES]
+    seen: set[int] = set()
+    while todo:
+        item = todo.pop()
+        # YAML's aliases make one mapping part of many, or of itself.
+        if id(item) in seen:
+            continue
+        if isinstance(item, Mapping):
+            seen.add(id(item))
+            image = item.get("image")
+            if isinstance(image, str) and IMAGE.fullmatch(image):
+                yield image
+            todo.extend(item.values())
+        elif isinstance(item, list):
+            seen.add(id(item))
+            todo.extend(item)
 
 
 def _values(helm: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -135,6 +135,30 @@ def test_images_that_the_bundle_lacks_are_a_warning(root: Path) -> None:
     assert (finding.severity, finding.found) == (Severity.WARNING, "docker.io/library/web:2")
 
 
+def test_images_of_custom_resources_are_seen_and_what_is_none_is_not(root: Path) -> None:
+    cluster = """
+apiVersion: db.test/v1
+kind: Cluster
+metadata: {name: db}
+spec: &spec
+  image: registry.test/db:1
+  itself: *spec
+  sidecars: [{image: sha/tool@sha256:ab}, {image: web:2}]
+  picture: {image: "https://x.test/a.png"}
+  empty: [{image: ""}, {image: {name: any}}, {image: 1}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: text}
+data: {image: of-the-map}
+"""
+    (root / "web/db.yaml").write_text(cluster)
+    (finding,) = judged(root)
+    assert finding.found == (
+        "docker.io/library/web:2, docker.io/sha/tool@sha256:ab, registry.test/db:1"
+    )
+
+
 def test_a_chart_that_does_not_render_and_values_that_are_missing(root: Path) -> None:
     (root / "web/Chart.yaml").touch()
     assert [one.found for one in judged(root)] == ["web with 0 files"]
