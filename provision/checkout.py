@@ -32,6 +32,8 @@ NAMING_NO_IMAGES = (
     "CustomResourceDefinition",
     "Secret",
 )
+UNFETCHED = "missing in charts/ directory"
+"""What helm says of a chart's dependencies that are not in the repository."""
 UNREAD = (yaml.YAMLError, RecursionError, TypeError, ValueError)
 """What reading YAML and handing it on as JSON may end with: it may hold dates, bytes or itself."""
 AGAIN = "then: provision check"
@@ -323,7 +325,13 @@ class Checkout:
                 value_files=[path for path in paths.values() if path is not None],
             )
         except (BundleError, ConfigError) as problem:
-            self._error(f"{who}: its chart does not render", found=problem.found or problem.what)
+            told = problem.found or problem.what
+            if UNFETCHED in told:
+                self._warning(
+                    f"{who} takes charts that Argo CD fetches; it was not rendered here", found=told
+                )
+            else:
+                self._error(f"{who}: its chart does not render", found=told)
             return self._nothing()
         return list(self._objects(who, text))
 

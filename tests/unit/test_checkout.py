@@ -159,6 +159,17 @@ data: {image: of-the-map}
     )
 
 
+def test_charts_that_argo_cd_fetches_are_a_warning(root: Path) -> None:
+    def unfetched(folder: Path, **_: Any) -> str:
+        raise ConfigError("refused", found="found in Chart.yaml, but missing in charts/ directory")
+
+    (root / "web/Chart.yaml").touch()
+    settings = PlatformSettings(repository=URL)
+    (finding,) = Checkout(root, settings, unfetched, None).judge()
+    assert finding.severity is Severity.WARNING
+    assert finding.what.startswith("application web takes charts that Argo CD fetches")
+
+
 def test_a_chart_that_does_not_render_and_values_that_are_missing(root: Path) -> None:
     (root / "web/Chart.yaml").touch()
     assert [one.found for one in judged(root)] == ["web with 0 files"]
