@@ -71,7 +71,7 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Write a first site file, with --platform the whole repository of a site."""
-    from provision.checkout import PLACEHOLDER
+    from provision.checkout.judge import PLACEHOLDER
     from provision.verbs.init import write_site
 
     if repository and not platform:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from provision.app import Application
 from provision.charts import ChartRenderer
-from provision.checkout import Checkout, Template
+from provision.checkout.judge import Checkout, Template
 from provision.checks import Finding, Needs, Severity, check_queries, run_checks
 from provision.checks.finding import error
 from provision.clusterphase import controller_architecture

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from provision.app import read_site
-from provision.checkout import PLACEHOLDER, Checkout
+from provision.checkout.judge import PLACEHOLDER, Checkout
 from provision.checks import Finding, Severity
 from provision.errors import ConfigError
 from provision.phases.platform import PlatformSettings

@@ -1,0 +1,1 @@
+"""The site's own Git repository as it lies beside the site file."""
