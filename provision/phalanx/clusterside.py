@@ -27,6 +27,7 @@ def facts(cluster: LiveCluster, address: str, *, owned: bool) -> dict[str, Any]:
     services = cluster.all("v1", "Service")
     return {
         "versions": [item["status"]["nodeInfo"]["kubeletVersion"] for item in nodes],
+        "architectures": [item["status"]["nodeInfo"]["architecture"] for item in nodes],
         "kubelet": {name: kubelet(cluster, name) for name in sorted(map(_name, nodes))},
         "classes": storage_classes(cluster),
         "ingress_classes": [

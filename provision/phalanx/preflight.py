@@ -23,6 +23,8 @@ from provision.phalanx.vaultside import lacking, policy_text, read_rules, write_
 
 RFC_1918 = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 UP = "provision up"
+NFS_CLIENT = "nfs-common"
+"""Debian's package with mount.nfs(8)."""
 
 Facts = Mapping[str, Any]
 
@@ -112,7 +114,10 @@ def vault_rows(facts: Facts) -> Iterator[Row]:
 
 
 def site_rows(facts: Facts) -> Iterator[Row]:
-    """What the site file settles: ``pods``, ``services`` (networks), ``cert_manager``."""
+    """What the site file settles: ``pods``, ``services`` (networks), ``root_squash``.
+
+    ``root_squash`` is that of the shared volumes; ``None`` where the site has none.
+    """
     for what in ("pods", "services"):
         networks = facts[what]
         private = all(_private(network) for network in networks)
@@ -123,6 +128,28 @@ def site_rows(facts: Facts) -> Iterator[Row]:
             private,
             f"network.{what} in the site file; it cannot be changed on a cluster that stands",
         )
+    if facts["root_squash"] is not None:
+        yield judged(
+            "root on shared volumes",
+            "mapped to nobody" if facts["root_squash"] else "is root",
+            "is root, which makes the users' homes",
+            not facts["root_squash"],
+            "shared_storage.root_squash: false and a server that allows it, or make the homes"
+            " beforehand, their parents 0711 or wider",
+        )
+
+
+def machine_rows(without_nfs: Sequence[str], silent: Sequence[str]) -> Iterator[Row]:
+    """Whether every machine can mount homes: names of those that cannot, or do not answer."""
+    said = [f"not on {', '.join(without_nfs)}"] if without_nfs else []
+    said += [f"no answer from {', '.join(silent)}"] if silent else []
+    yield judged(
+        f"package {NFS_CLIENT}",
+        "; ".join(said) or "on every machine",
+        "on every machine: volumes of users are mounted there",
+        not said,
+        f"machine.packages: [{NFS_CLIENT}] in the site file, then provision up",
+    )
 
 
 def cluster_rows(facts: Facts) -> Iterator[Row]:
@@ -131,6 +158,9 @@ def cluster_rows(facts: Facts) -> Iterator[Row]:
     recent = bool(versions) and all(_version(text) >= KUBERNETES for text in versions)
     yield judged("Kubernetes", ", ".join(versions) or "no machine", "1.30 or newer", recent,
                "kubernetes.version in the site file, then provision up")  # fmt: skip
+    built = sorted(set(facts["architectures"]))
+    yield judged("architecture", ", ".join(built) or "no machine", "amd64, which images are for",
+                 built == ["amd64"], "machines of that kind alone in the site file")  # fmt: skip
     for what, key, wanted in (
         ("cluster's domain", "clusterDomain", "cluster.local"),
         ("nodeStatusMaxImages", "nodeStatusMaxImages", "-1"),

@@ -15,6 +15,7 @@ import yaml
 
 from provision.app import Application
 from provision.errors import OperatorError, UsageError
+from provision.facts import Query
 from provision.locallock import local_lock
 from provision.phalanx import clusterside, installer, preflight, vaultside
 from provision.phalanx import folder as handed
@@ -35,6 +36,7 @@ from provision.phalanx.values import (
 from provision.phases.cert_manager import CertManagerSettings
 from provision.phases.phalanx import PhalanxSettings, vault_path
 from provision.phases.postgresql import PostgresqlSettings, service_host
+from provision.phases.shared_storage import SharedStorageSettings
 from provision.phases.vault import member_urls, vault_url
 from provision.postgresql.names import password_of
 from provision.probes import LOOK_UP, WAIT, pod, start
@@ -328,10 +330,8 @@ def _rows(
     yield from preflight.vault_rows(
         vaultside.facts(api, as_role, as_writer, vault_path(app.site), given)
     )
-    network = app.site.network
-    yield from preflight.site_rows(
-        {"pods": list(map(str, network.pods)), "services": list(map(str, network.services))}
-    )
+    yield from preflight.site_rows(_settled(app.site))
+    yield from _on_machines(app)
     owned = app.site.has(CertManagerSettings)
     address = str(settings.ingress_address)
     yield from preflight.cluster_rows(clusterside.facts(cluster, address, owned=owned))
@@ -371,6 +371,28 @@ def _whole_kubeconfig(app: Application) -> bytes:
     return yaml.safe_dump(data).encode()
 
 
+def _settled(site: Site) -> dict[str, Any]:
+    """What the site file says of what Phalanx demands."""
+    shared = site.settings(SharedStorageSettings) if site.has(SharedStorageSettings) else None
+    return {
+        "pods": list(map(str, site.network.pods)),
+        "services": list(map(str, site.network.services)),
+        "root_squash": shared and shared.root_squash,
+    }
+
+
+def _on_machines(app: Application) -> Iterator[Row]:
+    query = Query(packages=frozenset({preflight.NFS_CLIENT}))
+    read = app.machines.read(dict.fromkeys(app.site.hosts, query))
+    lacking = [
+        host
+        for host, facts in read.items()
+        if facts.reachable and facts.observed["packages"][preflight.NFS_CLIENT] is None
+    ]
+    silent = [host for host, facts in read.items() if not facts.reachable]
+    yield from preflight.machine_rows(lacking, silent)
+
+
 def _in_the_cluster(app: Application) -> Iterator[Row]:
     """Give the operator the authority of the site's Vault, and see what pods resolve."""
     settings = app.site.settings(PhalanxSettings)
@@ -379,7 +401,7 @@ def _in_the_cluster(app: Application) -> Iterator[Row]:
         outside = sorted({str(item[4][0]) for item in told})
     except socket.gaierror:
         outside = []
-    given = ""
+    given = failure = ""
     try:
         with app.ground("handoff") as ground:
             ground.apply(*authority_objects(app.secrets.read("site-ca.crt").decode()))
@@ -387,10 +409,16 @@ def _in_the_cluster(app: Application) -> Iterator[Row]:
             start(ground, pod(ground, "ask", WAIT))
             inside = ground.run("ask", LOOK_UP.format(name=settings.host)).split()
     except OperatorError as error:
-        inside = [error.found or error.what]
-    yield judged("Vault's authority for pods", given or inside[0],
+        inside, failure = [], error.found or error.what
+    yield judged("Vault's authority for pods", given or failure,
                  f"ConfigMap {OPERATOR}/{AUTHORITY}", bool(given), "provision status")  # fmt: skip
-    yield from preflight.name_rows(settings.host, str(settings.ingress_address), outside, inside)
+    names = preflight.name_rows(settings.host, str(settings.ingress_address), outside, inside)
+    if failure:
+        # A pod that could not ask says nothing of the name.
+        what = f"{settings.host} inside"
+        names = (one for one in names if one.what != what)
+        yield judged(what, failure, "a pod that asks for it", False, "provision status")
+    yield from names
 
 
 def _proofs(app: Application) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ def _for_phalanx(site: dict[str, Any]) -> None:
         "ingress_address": "10.199.50.200",
         "sign_on": {"kind": "github", "client_id": "of-the-lab"},
     }
+    site["machine"] = {**site.get("machine", {}), "packages": ["nfs-common"]}
     # The charts' name, with an authority that answers without the internet.
     site["cert_manager"] = {"issuers": {"site-ca": {"ca": {}}, "letsencrypt-dns": {"ca": {}}}}
 

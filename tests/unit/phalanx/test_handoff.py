@@ -19,6 +19,7 @@ PATH = "phalanx/observatory"
 NEEDED = ("phalanx", "vault", "load_balancer")
 CLUSTER: dict[str, Any] = {
     "versions": ["v1.36.3"],
+    "architectures": ["amd64", "amd64"],
     "kubelet": {"n1": {"clusterDomain": "cluster.local", "nodeStatusMaxImages": -1}},
     "classes": {"local": True},
     "ingress_classes": [],
@@ -67,6 +68,7 @@ def test_a_cluster_that_is_ready() -> None:
     [
         ({"versions": ["v1.36.3", "v1.29.9"]}, "Kubernetes"),
         ({"versions": []}, "Kubernetes"),
+        ({"architectures": ["amd64", "arm64"]}, "architecture"),
         (
             {"kubelet": {"n1": {"clusterDomain": "x", "nodeStatusMaxImages": -1}}},
             "cluster's domain",
@@ -84,10 +86,25 @@ def test_a_cluster_that_is_not(changes: dict[str, Any], what: str) -> None:
 
 
 def test_networks_and_names() -> None:
-    rows = preflight.site_rows({"pods": ["100.64.0.0/16"], "services": ["10.96.0.0/16"]})
+    networks = {"pods": ["100.64.0.0/16"], "services": ["10.96.0.0/16"]}
+    rows = preflight.site_rows({**networks, "root_squash": None})
     assert [row.good for row in rows] == [False, True]
     names = preflight.name_rows("a.test", "192.0.2.1", ["192.0.2.1"], [])
     assert [row.good for row in names] == [True, False]
+
+
+@pytest.mark.parametrize("squashed", [False, True])
+def test_root_on_shared_volumes(squashed: bool) -> None:
+    facts = {"pods": [], "services": [], "root_squash": squashed}
+    assert [row.good for row in preflight.site_rows(facts)][-1] is not squashed
+
+
+def test_machines_that_cannot_mount_homes() -> None:
+    [row] = preflight.machine_rows([], [])
+    assert (row.found, row.good) == ("on every machine", True)
+    [row] = preflight.machine_rows(["n2"], ["n3"])
+    assert (row.found, row.good) == ("not on n2; no answer from n3", False)
+    assert "machine.packages: [nfs-common]" in row.fix
 
 
 def test_a_policy_counts_by_what_it_allows() -> None:
