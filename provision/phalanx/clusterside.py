@@ -7,6 +7,7 @@ from typing import Any
 
 from provision.phalanx.names import INGRESS_NAMESPACE
 from provision.proof import Cluster, LiveCluster, Object
+from provision.proofs.addresses import given_to
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 KUBELET_KEYS = ("clusterDomain", "nodeStatusMaxImages")
@@ -70,12 +71,11 @@ def kubelet(cluster: LiveCluster, node: str) -> dict[str, Any]:
 
 def _takes_the_address(service: Object, address: str) -> bool:
     spec = service["spec"]
-    given = service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
     return (
         spec.get("type") == "LoadBalancer"
         and _namespace(service) != INGRESS_NAMESPACE
         and any(port.get("port") in WEB_PORTS for port in spec.get("ports", ()))
-        and any(entry.get("ip") == address for entry in given)
+        and address in given_to(service)
     )
 
 

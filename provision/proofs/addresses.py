@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provision.probes import machines, pod, service, start
 from provision.proof import NotProvenError, Proof
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from provision.proof import Cluster, Ground, Object
     from provision.site import Site
 
+Address = IPv4Address | IPv6Address
 GROUP = "metallb.io/v1beta1"
+POOLS = (GROUP, "IPAddressPool")
 ASSIGN_SECONDS = 60
 ANSWER_SECONDS = 60
 
@@ -36,44 +38,52 @@ class AddressProof(Proof):
         }
         return sorted(
             pool["metadata"]["name"]
-            for pool in cluster.all(GROUP, "IPAddressPool")
+            for pool in cluster.all(*POOLS)
             if pool["metadata"]["name"] in announced
             and not pool["spec"].get("serviceAllocation", {}).get("namespaces")
         )
 
     def prove(self, ground: Ground, case: str) -> str:
         """Fetch a page from the pool's last free address, and again when its machine lets it go."""
-        servers = {
-            name: pod(ground, f"web-{name}", node=name, group="web")
-            for name in machines(ground.site_context)[:2]
-        }
-        address = _free(ground, case)
-        start(ground, *servers.values())
-        # Only a machine with a pod of its own may announce the address of such a Service.
-        wanted = service(
-            "web",
-            "web",
-            type="LoadBalancer",
-            loadBalancerIP=address,
-            externalTrafficPolicy="Local",
-        )
-        ground.apply(wanted)
-        ground.until(
-            f"the Service to get {address}",
-            lambda: _assigned(ground.get(wanted), address),
-            ASSIGN_SECONDS,
-        )
-        first = _answering(ground, address, servers)
-        others = servers.keys() - {first}
-        if not others:
-            return f"{address} answers from outside the cluster"
-        began = monotonic()
-        ground.delete(servers[first])
-        _answering(ground, address, others)
-        took = monotonic() - began
-        return (
-            f"{address} answers from outside the cluster; moves to another machine in {took:.1f} s"
-        )
+        return served(ground, _free(ground, case))
+
+
+def served(ground: Ground, address: str) -> str:
+    """Give ``address`` to a Service, and see it answered by one machine after another.
+
+    Raises
+    ------
+    NotProvenError
+        The Service does not get it, or nobody answers.
+    """
+    servers = {
+        name: pod(ground, f"web-{name}", node=name, group="web")
+        for name in machines(ground.site_context)[:2]
+    }
+    start(ground, *servers.values())
+    # Only a machine with a pod of its own may announce the address of such a Service.
+    wanted = service(
+        "web",
+        "web",
+        type="LoadBalancer",
+        loadBalancerIP=address,
+        externalTrafficPolicy="Local",
+    )
+    ground.apply(wanted)
+    ground.until(
+        f"the Service to get {address}",
+        lambda: _assigned(ground.get(wanted), address),
+        ASSIGN_SECONDS,
+    )
+    first = _answering(ground, address, servers)
+    others = servers.keys() - {first}
+    if not others:
+        return f"{address} answers from outside the cluster"
+    began = monotonic()
+    ground.delete(servers[first])
+    _answering(ground, address, others)
+    took = monotonic() - began
+    return f"{address} answers from outside the cluster; moves to another machine in {took:.1f} s"
 
 
 def _answering(ground: Ground, address: str, servers: Collection[str]) -> str:
@@ -90,14 +100,8 @@ def _answering(ground: Ground, address: str, servers: Collection[str]) -> str:
 
 
 def _free(ground: Ground, pool: str) -> str:
-    taken = {
-        entry.get("ip")
-        for item in ground.all("v1", "Service")
-        for entry in item.get("status", {}).get("loadBalancer", {}).get("ingress", ())
-    }
-    found = next(
-        item for item in ground.all(GROUP, "IPAddressPool") if item["metadata"]["name"] == pool
-    )
+    taken = {address for item in ground.all("v1", "Service") for address in given_to(item)}
+    found = next(item for item in ground.all(*POOLS) if item["metadata"]["name"] == pool)
     for text in reversed(found["spec"]["addresses"]):
         for address in _downwards(text):
             if str(address) not in taken:
@@ -105,21 +109,31 @@ def _free(ground: Ground, pool: str) -> str:
     raise NotProvenError(f"the pool {pool} has no free address", found=", ".join(sorted(taken)))
 
 
-def _downwards(text: str) -> Iterator[IPv4Address | IPv6Address]:
-    """The addresses of a range or a network, from the last."""
+def given_to(service: Object) -> Sequence[str]:
+    """The addresses that a Service has of a load balancer."""
+    given = service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
+    return [entry["ip"] for entry in given if "ip" in entry]
+
+
+def bounds(text: str) -> tuple[Address, Address]:
+    """First and last address of a range or a network."""
     if "-" in text:
         first, last = (ip_address(part.strip()) for part in text.split("-", 1))
-    else:
-        network = ip_network(text)
-        first, last = network[0], network[-1]
+        return first, last
+    network = ip_network(text)
+    return network[0], network[-1]
+
+
+def _downwards(text: str) -> Iterator[Address]:
+    """The addresses of a range or a network, from the last."""
+    first, last = bounds(text)
     for number in range(int(last), int(first) - 1, -1):
         yield type(last)(number)
 
 
 def _assigned(found: Object, address: str) -> str:
-    ingress: Any = found.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
-    got = ingress[0].get("ip", "none")
-    return "" if got == address else f"it has {got}"
+    got = given_to(found)
+    return "" if address in got else f"it has {', '.join(got) or 'none'}"
 
 
 def _host(address: str) -> str:

@@ -21,6 +21,7 @@ from provision.phalanx import clusterside, installer, preflight, vaultside
 from provision.phalanx import folder as handed
 from provision.phalanx.afterwards import afterwards_rows, installed
 from provision.phalanx.checkout import checkout_rows
+from provision.phalanx.ingress import ingress_row
 from provision.phalanx.names import AGAIN, AUTHORITY, IN_CLUSTER_CLASS, OPERATOR
 from provision.phalanx.preflight import Row, judged
 from provision.phalanx.values import (
@@ -335,6 +336,7 @@ def _rows(
     owned = app.site.has(CertManagerSettings)
     address = str(settings.ingress_address)
     yield from preflight.cluster_rows(clusterside.facts(cluster, address, owned=owned))
+    yield ingress_row(cluster, address, app.ground)
     yield from _in_the_cluster(app)
     static = handed.static(folder)
     waiting = unfilled(static)
