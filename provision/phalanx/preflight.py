@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from ipaddress import ip_network
 from typing import Any
 
+from provision.issuers import Issuer
 from provision.phalanx.names import (
     AGAIN,
     IN_CLUSTER_CLASS,
@@ -137,6 +138,24 @@ def site_rows(facts: Facts) -> Iterator[Row]:
             "shared_storage.root_squash: false and a server that allows it, or make the homes"
             " beforehand, their parents 0711 or wider",
         )
+
+
+def trust_row(issuer: Issuer) -> Row:
+    """Whether stock containers trust what ``letsencrypt-dns`` issues."""
+    acme = issuer.acme
+    if acme is None:
+        found = "the site's own authority" if issuer.ca is not None else "Vault's authority"
+    else:
+        found = acme.directory + (" (with an authority of its own)" if acme.ca else "")
+    public = acme is not None and acme.ca is None and "staging" not in acme.directory
+    return judged(
+        f"who signs for {ISSUER}",
+        found,
+        "an authority that stock Debian, Alpine and CentOS trust",
+        public,
+        f"an ACME directory of such a one in cert_manager.issuers.{ISSUER}.acme, or a certificate"
+        " kept in Vault by Phalanx's ingress-nginx (vaultCertificate)",
+    )
 
 
 def machine_rows(without_nfs: Sequence[str], silent: Sequence[str]) -> Iterator[Row]:

@@ -22,7 +22,7 @@ from provision.phalanx import folder as handed
 from provision.phalanx.afterwards import afterwards_rows, installed
 from provision.phalanx.checkout import checkout_rows
 from provision.phalanx.ingress import ingress_row
-from provision.phalanx.names import AGAIN, AUTHORITY, IN_CLUSTER_CLASS, OPERATOR
+from provision.phalanx.names import AGAIN, AUTHORITY, IN_CLUSTER_CLASS, ISSUER, OPERATOR
 from provision.phalanx.preflight import Row, judged
 from provision.phalanx.values import (
     DATABASE_PASSWORD,
@@ -327,13 +327,15 @@ def _rows(
     folder: Path,
 ) -> Iterator[Row]:
     settings = app.site.settings(PhalanxSettings)
+    owned = app.site.has(CertManagerSettings)
     as_role, as_writer = app.vault.member(api.url), app.vault.member(api.url)
     yield from preflight.vault_rows(
         vaultside.facts(api, as_role, as_writer, vault_path(app.site), given)
     )
     yield from preflight.site_rows(_settled(app.site))
+    if owned:
+        yield preflight.trust_row(app.site.settings(CertManagerSettings).issuers[ISSUER])
     yield from _on_machines(app)
-    owned = app.site.has(CertManagerSettings)
     address = str(settings.ingress_address)
     yield from preflight.cluster_rows(clusterside.facts(cluster, address, owned=owned))
     yield ingress_row(cluster, address, app.ground)

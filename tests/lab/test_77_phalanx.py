@@ -22,6 +22,8 @@ pytestmark = pytest.mark.services
 OUTSIDE = "data.lab.test outside"
 """The controller does not ask the lab's name servers."""
 UNFILLED = "static secrets"
+PRIVATE = "who signs for letsencrypt-dns"
+"""The lab's own authority, which stock containers do not trust."""
 
 
 def _for_phalanx(site: dict[str, Any]) -> None:
@@ -48,7 +50,7 @@ def test_the_site_is_handed_over_and_handed_over_again(lab: Lab, tmp_path: Path)
     place = tmp_path / "handed"
     site.provision("up", "--no-verify")
     try:
-        assert _handed(site, place) == ("made", {OUTSIDE, UNFILLED})
+        assert _handed(site, place) == ("made", {OUTSIDE, PRIVATE, UNFILLED})
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
         assert {stat.S_IMODE(item.stat().st_mode) for item in place.iterdir()} == {0o600}
 
@@ -58,7 +60,7 @@ def test_the_site_is_handed_over_and_handed_over_again(lab: Lab, tmp_path: Path)
         secret["value"] = "of-the-lab"
         (place / "static.yaml").write_text(yaml.safe_dump(static))
         before = (place / "environment").read_bytes()
-        assert _handed(site, place) == ("kept", {OUTSIDE})
+        assert _handed(site, place) == ("kept", {OUTSIDE, PRIVATE})
         assert (place / "environment").read_bytes() == before
         assert yaml.safe_load((place / "static.yaml").read_text()) == static
 
@@ -66,7 +68,7 @@ def test_the_site_is_handed_over_and_handed_over_again(lab: Lab, tmp_path: Path)
         refused = site.provision(*elsewhere, expect=ExitCode.USAGE)
         assert "nothing was changed" in refused
         assert not (tmp_path / "other").exists()
-        assert _handed(site, place) == ("kept", {OUTSIDE})
+        assert _handed(site, place) == ("kept", {OUTSIDE, PRIVATE})
         authority = "jsonpath={.data.ca\\.crt}"
         given = lab.kubectl("-n", OPERATOR, "get", "configmap", AUTHORITY, "-o", authority)
         assert given == (lab.state / "secrets" / "site-ca.crt").read_text()

@@ -11,12 +11,14 @@ import pytest
 import yaml
 
 from provision.errors import UsageError
+from provision.issuers import Issuer
 from provision.phalanx import folder, preflight, values, vaultside
 from provision.phases.phalanx import Phalanx
 from tests.support.cases import make_site
 
 PATH = "phalanx/observatory"
 NEEDED = ("phalanx", "vault", "load_balancer")
+HTTP = {"http": {}}
 CLUSTER: dict[str, Any] = {
     "versions": ["v1.36.3"],
     "architectures": ["amd64", "amd64"],
@@ -97,6 +99,19 @@ def test_networks_and_names() -> None:
 def test_root_on_shared_volumes(squashed: bool) -> None:
     facts = {"pods": [], "services": [], "root_squash": squashed}
     assert [row.good for row in preflight.site_rows(facts)][-1] is not squashed
+
+
+@pytest.mark.parametrize(
+    ("issuer", "public"),
+    [
+        ({"acme": HTTP}, True),
+        ({"acme": {**HTTP, "directory": "https://acme-staging-v02.api.example/dir"}}, False),
+        ({"acme": {**HTTP, "directory": "https://pebble.example/dir", "ca": "ca.pem"}}, False),
+        ({"ca": {}}, False),
+    ],
+)
+def test_who_signs(issuer: dict[str, Any], public: bool) -> None:
+    assert preflight.trust_row(Issuer.model_validate(issuer)).good is public
 
 
 def test_machines_that_cannot_mount_homes() -> None:
