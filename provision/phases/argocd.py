@@ -217,8 +217,7 @@ def _changes(site: Site, published: Sequence[Manifest]) -> Changes:
     }
     changes: dict[str, Mapping[str, Any]] = {
         "ConfigMap argocd-cm": {"data": config},
-        # So that an application itself says which of its resources is not healthy.
-        "ConfigMap argocd-cmd-params-cm": {"data": {"controller.resource.health.persist": "true"}},
+        "ConfigMap argocd-cmd-params-cm": {"data": _parameters(settings)},
         "ConfigMap argocd-rbac-cm": {"data": rbac},
         "ConfigMap argocd-tls-certs-cm": {"data": authorities(repositories, site)},
         "Secret argocd-secret": {"data": secret_data(settings.oidc, site)},
@@ -236,6 +235,16 @@ def _changes(site: Site, published: Sequence[Manifest]) -> Changes:
         keys = known_keys(published) + own_keys
         changes[f"ConfigMap {KNOWN_HOSTS}"] = {"data": {"ssh_known_hosts": keys}}
     return changes
+
+
+def _parameters(settings: ArgocdSettings) -> dict[str, str]:
+    return {
+        # So that an application itself says which of its resources is not healthy.
+        "controller.resource.health.persist": "true",
+        # A commit that does not render is told at the second look, not after three minutes; the
+        # unit has to be there, whatever Argo CD's own documentation says.
+        "controller.repo.error.grace.period.seconds": f"{settings.reconciliation_seconds}s",
+    }
 
 
 def _servers(replicas: int) -> dict[str, Any]:

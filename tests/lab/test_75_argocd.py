@@ -52,6 +52,7 @@ spec:
           command: [sh, -c, 'mkdir /www; echo {text} > /www/index.html; httpd -f -p 8080 -h /www']
           readinessProbe: {{httpGet: {{path: /, port: 8080}}, periodSeconds: 1}}
 """
+NOTE = "{apiVersion: v1, kind: ConfigMap, metadata: {name: note}, data: {says: something}}"
 
 
 def web(text: str, image: str = IMAGE) -> dict[str, str]:
@@ -234,3 +235,28 @@ def test_a_bad_commit_is_named_and_what_ran_goes_on(
     argocd.git.revert()
     wait_until("the version before", lambda: argocd.serves("third"), seconds=120)
     site.provision("up", "--no-verify", "--only", "platform")
+
+
+def test_a_commit_that_does_not_render_is_named_and_what_ran_goes_on(
+    argocd: ArgoCd, tmp_path: Path, report: Callable[[str], None]
+) -> None:
+    good = argocd.git.commit({"web/note.yaml": NOTE}, "Add a note")
+    site = with_platform(argocd, tmp_path)
+    site.provision("platform", "sync")
+    argocd.git.commit({"web/note.yaml": "kind: [unfinished\n"}, "Break the note")
+    took = wait_until(
+        "Argo CD to say so", lambda: argocd.application("web")["sync"] == "Unknown", seconds=120
+    )
+    report(f"a commit that does not render is told {took:.1f} s after its push")
+    printed = site.provision("platform", "status", expect=ExitCode.UNHEALTHY)
+    (line,) = [line for line in printed.splitlines() if line.startswith("BAD  web")]
+    report(line)
+    assert "note.yaml" in line
+    assert good[:8] in line, "the last that rendered"
+    assert argocd.serves("third")
+    site.provision("platform", "diff", "web", expect=ExitCode.UNHEALTHY)
+    argocd.git.revert()
+    wait_until(
+        "the commit before", lambda: argocd.application("web")["sync"] == "Synced", seconds=120
+    )
+    site.provision("platform", "status")
