@@ -18,7 +18,7 @@ from tests.support.cases import make_site
 
 PATH = "phalanx/observatory"
 NEEDED = ("phalanx", "vault", "load_balancer")
-HTTP = {"http": {}}
+HTTP: dict[str, Any] = {"http": {}}
 CLUSTER: dict[str, Any] = {
     "versions": ["v1.36.3"],
     "architectures": ["amd64", "amd64"],
