@@ -22,6 +22,7 @@ from ipaddress import (
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -153,6 +154,13 @@ def _as_sequence(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
 
+def _something(value: object) -> object:
+    # A key without a value reads like a component that is wanted, and would be none.
+    if value is None:
+        raise ValueError("has no value")
+    return value
+
+
 Networks = Annotated[
     tuple[Network, ...], BeforeValidator(_as_sequence), Field(min_length=1, max_length=2)
 ]
@@ -219,6 +227,56 @@ class OsPackages(StrEnum):
     BUNDLE = "bundle"
 
 
+REPOSITORY = r"^(/\S*|(file|https?|ssh|git)://\S+|[A-Za-z0-9._-]+@[^\s:/]+:\S+)$"
+"""What ``git`` fetches from: a URL, ``USER@HOST:PATH`` or an absolute path."""
+REVISION = r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$"
+"""A branch, tag or commit; a hyphen in front would be an option to git, a colon two names."""
+INSIDE = r"^[^/\s-]\S*$"
+"""Path of a file inside a repository."""
+
+
+class Unattended(StrEnum):
+    """What ``provision watch`` may apply without being told to."""
+
+    ADDITIONS = "additions"
+    REPAIRS = "repairs"
+
+
+class WatchSettings(Model):
+    """The site file's own repository, and what of it ``provision watch`` applies unattended."""
+
+    repository: Annotated[str, Field(pattern=REPOSITORY)]
+    """Git repository with the site file: ``https://HOST/PATH``, ``ssh://USER@HOST/PATH``,
+    ``USER@HOST:PATH`` or an absolute path. Credentials are git's own (its helpers, SSH's keys)."""
+    revision: Annotated[str, Field(pattern=REVISION)] = "HEAD"
+    """Branch, tag or commit that is followed."""
+    site_file: Annotated[str, Field(pattern=INSIDE)] = "site.yaml"
+    """Path of the site file in the repository."""
+    interval_seconds: Annotated[int, Field(ge=5, le=86400)] = 60
+    """Seconds between two looks."""
+    allowed_signers: Path | None = None
+    """Who must have signed a commit by SSH, one of them: a file as ssh-keygen(1) describes under
+    ALLOWED SIGNERS, relative to the site file. Without it signatures are not asked for."""
+    unattended: tuple[Unattended, ...] = (Unattended.ADDITIONS, Unattended.REPAIRS)
+    """What is applied without an approval: ``additions``, commits that only add machines or
+    optional components; ``repairs``, what differs although the site file says what it said."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if "://" in self.repository:
+            parts = urlsplit(self.repository)
+            if parts.password is not None or (parts.username and parts.scheme.startswith("http")):
+                # Said of the whole, whose values errors do not show.
+                raise ValueError(
+                    "holds credentials in repository; leave them to git: git help credentials"
+                )
+        if ".." in Path(self.site_file).parts:
+            raise ValueError("has a site_file that leads out of the repository")
+        if len(set(self.unattended)) != len(self.unattended):
+            raise ValueError("names something twice in unattended")
+        return self
+
+
 class Settings(Model):
     """Base of a phase's settings; :attr:`component` is their key in the site file."""
 
@@ -250,6 +308,8 @@ class Site(Model):
     for machines that reach none (``provision bundle build --os-packages RELEASE``)."""
     secrets: SecretSettings = SecretSettings()
     """How the site's secrets are kept."""
+    watch: Annotated[WatchSettings | SkipJsonSchema[None], BeforeValidator(_something)] = None
+    """The repository that ``provision watch`` follows."""
     _directory: Path = PrivateAttr(default=Path())
 
     @property
@@ -396,13 +456,6 @@ def _optional(kind: type[Settings]) -> Any:
     # class for a generic one.
     allowed: Any = kind | Annotated[None, SkipJsonSchema()]  # type: ignore[type-arg]
     return Annotated[allowed, BeforeValidator(_something)]
-
-
-def _something(value: object) -> object:
-    # A key without a value reads like a component that is wanted, and would be none.
-    if value is None:
-        raise ValueError("has no value")
-    return value
 
 
 @dataclass(frozen=True)

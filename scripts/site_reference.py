@@ -81,6 +81,7 @@ TITLES = {
     "NetworkSettings": "Networks",
     "BundleSettings": "Bundle",
     "SecretSettings": "Secrets",
+    "WatchSettings": "Watch",
     "SecretRef": "Reference to a secret",
 }
 """Headings of the parts that are no component's, in the order of the page."""
