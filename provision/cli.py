@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,6 +17,7 @@ from provision.cli_common import (
     OnlyOption,
     PlainOption,
     SiteOption,
+    Stoppable,
     YesOption,
     application_of,
     reporter_kind,
@@ -30,6 +30,7 @@ from provision.cli_platform import platform_app
 from provision.cli_postgresql import postgresql_app
 from provision.cli_secrets import secrets_app
 from provision.cli_vault import vault_app
+from provision.cli_watch import watch_app
 from provision.errors import DiskFullError, ExitCode, OperatorError, UsageError
 from provision.paths import cache_path, state_path
 from provision.privatefiles import NO_ROOM
@@ -49,6 +50,7 @@ app.add_typer(platform_app, name="platform")
 app.add_typer(handoff_app, name="handoff")
 app.add_typer(postgresql_app, name="postgresql")
 app.add_typer(new_app, name="new")
+app.add_typer(watch_app)
 
 
 @app.command(epilog="Example: provision init --name stella --host n1=192.0.2.11")
@@ -168,7 +170,7 @@ def up(
     interrupt = Interrupt()
     with working_on(site) as application:
         names = [phase.name for phase in application.phases]
-        with _Stoppable(interrupt), reporter(reporter_kind(as_json, plain), names) as shown:
+        with Stoppable(interrupt), reporter(reporter_kind(as_json, plain), names) as shown:
             outcome = bring_up(
                 application,
                 shown,
@@ -232,7 +234,7 @@ def reset(
         if not yes:
             _confirm_reset(application.site.name)
         names = [phase.name for phase in reversed(application.phases)]
-        with _Stoppable(interrupt), reporter(reporter_kind(as_json, plain), names) as shown:
+        with Stoppable(interrupt), reporter(reporter_kind(as_json, plain), names) as shown:
             take_down(application, shown, interrupt)
 
 
@@ -309,34 +311,6 @@ def new_component(
             "next, what is made from the others: scripts/generate",
         ],
     )
-
-
-class _Stoppable:
-    """Ctrl-C stops after the current step, a second one at once; so does SIGTERM."""
-
-    def __init__(self, interrupt: Any) -> None:
-        self.interrupt = interrupt
-        self.before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.before[number] = signal.signal(number, self._press)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def _press(self, number: int, frame: object) -> None:
-        self.interrupt.press()
-        at_once = self.interrupt.at_once()
-        sys.stderr.write(
-            "\nstopping at once\n"
-            if at_once
-            else "\nstopping after the current step; press Ctrl-C again to stop at once\n"
-        )
-        if at_once and not self.interrupt.heeded:
-            # Machines are being read or proofs made, and nobody looks up from that.
-            raise KeyboardInterrupt
 
 
 def main(arguments: list[str] | None = None) -> None:

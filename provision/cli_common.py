@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -81,7 +82,7 @@ def confirm_host_key(key: UnknownHostKey) -> bool:
 
 
 SITE_COMMAND = re.compile(
-    r"\bprovision (check|plan|up|status|verify|reset|inventory|runs( show)?"
+    r"\bprovision (check|plan|up|status|verify|reset|inventory|runs( show)?|watch|approve"
     r"|(secrets|vault|platform|handoff) \w+)(?! --site)\b"
 )
 
@@ -96,3 +97,31 @@ def runnable(text: str, site: str | None) -> str:
 def reporter_kind(as_json: bool, plain: bool) -> str:
     """Name of the reporter that the options ask for."""
     return "json" if as_json else "plain" if plain else "auto"
+
+
+class Stoppable:
+    """Ctrl-C stops after the current step, a second one at once; so does SIGTERM."""
+
+    def __init__(self, interrupt: Any) -> None:
+        self.interrupt = interrupt
+        self.before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.before[number] = signal.signal(number, self._press)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _press(self, number: int, frame: object) -> None:
+        self.interrupt.press()
+        at_once = self.interrupt.at_once()
+        sys.stderr.write(
+            "\nstopping at once\n"
+            if at_once
+            else "\nstopping after the current step; press Ctrl-C again to stop at once\n"
+        )
+        if at_once and not self.interrupt.heeded:
+            # Machines are being read or proofs made, and nobody looks up from that.
+            raise KeyboardInterrupt

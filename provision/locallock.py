@@ -13,8 +13,18 @@ from provision.privatefiles import writing
 
 
 @contextmanager
-def local_lock(folder: Path, holder: str) -> Iterator[None]:
+def local_lock(
+    folder: Path,
+    holder: str,
+    what: str = "another run is working on this site from this controller",
+    fix: str = "wait for it, or read what it does: provision runs show",
+) -> Iterator[None]:
     """Hold the lock of the site whose state lies in ``folder``.
+
+    Parameters
+    ----------
+    what, fix
+        What the error says where another process holds it.
 
     Raises
     ------
@@ -32,10 +42,10 @@ def local_lock(folder: Path, holder: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise LockedError(
-                "another run is working on this site from this controller",
+                what,
                 where=str(path),
                 found=os.pread(descriptor, 4096, 0).decode(errors="replace").strip(),
-                fix="wait for it, or read what it does: provision runs show",
+                fix=fix,
             ) from error
         with writing(path, otherwise):
             os.ftruncate(descriptor, 0)

@@ -113,6 +113,24 @@ class PlainReporter(_Stream):
         return ""
 
 
+class Unshown:
+    """Shows nothing: for what only the journal is to know."""
+
+    def take(self, event: Event) -> None:
+        """Leave it to the journal."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
 @dataclass
 class _Row:
     state: str = "waiting"

@@ -57,6 +57,7 @@ def bring_up(
     verify: bool = True,
     prune: bool = False,
     with_data: Sequence[str] = (),
+    agreed: Callable[[Plan], None] = lambda _: None,
 ) -> Outcome:
     """Make the site true, and where anything was changed prove what it promises.
 
@@ -66,6 +67,8 @@ def bring_up(
         Take off what the site file does not name any more.
     with_data
         Components that may be taken off although they hold data.
+    agreed
+        Raises where the plan is not one that may be carried out.
 
     Raises
     ------
@@ -78,7 +81,15 @@ def bring_up(
     phases = select(app.phases, only)
     with local_lock(app.state, str(holder())), recorded(app, reporter, "up") as recording:
         outcome = _bring_up(
-            app, phases, recording, interrupt, only, verify=verify, prune=prune, with_data=with_data
+            app,
+            phases,
+            recording,
+            interrupt,
+            only,
+            verify=verify,
+            prune=prune,
+            with_data=with_data,
+            agreed=agreed,
         )
         recording.outcome = outcome.word
         return outcome
@@ -94,6 +105,7 @@ def _bring_up(
     verify: bool,
     prune: bool,
     with_data: Sequence[str],
+    agreed: Callable[[Plan], None],
 ) -> Outcome:
     emit = recording.emit
     engine = _engine(app, phases, emit, interrupt)
@@ -103,6 +115,7 @@ def _bring_up(
         plan, facts = make_plan(app, only, lambda: looking.append(pool.submit(engine.unsettled)))
         emit(Event("plan", data=plan.as_dict()))
         refuse_blocked(plan)
+        agreed(plan)
         if prune:
             refuse_data(plan, with_data)
         else:
@@ -114,6 +127,7 @@ def _bring_up(
     with app.machines.lock(holder(recording.run)) as lock:
         plan, facts = make_plan(app, only)
         refuse_blocked(plan)
+        agreed(plan)
         refuse_unfit(app, plan)
         if prune:
             refuse_data(plan, with_data)

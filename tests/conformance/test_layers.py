@@ -19,7 +19,7 @@ LAYERS = (
     ("site", "state", "errors", "secretspec", "yamlfile", "explain"),
     ("facts", "checks", "observe"),
     ("phase", "secrets", "bundle"),
-    ("plan", "effects"),
+    ("plan", "effects", "watch"),
     ("engine",),
     ("app",),
     ("verbs",),
@@ -27,6 +27,7 @@ LAYERS = (
         *("cli", "cli_common", "cli_secrets", "cli_vault", "cli_platform", "cli_postgresql"),
         "cli_bundle",
         "cli_handoff",
+        "cli_watch",
     ),
 )
 """From the lowest: a module reaches, by whatever way, only its own layer and lower ones."""

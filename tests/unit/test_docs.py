@@ -94,6 +94,8 @@ def test_commands_that_pages_name_exist(page: Path) -> None:
         "verify",
         "reset",
         "inventory",
+        "watch",
+        "approve",
     }
     for verb, action in verbs:
         assert verb in plain_verbs | set(known), f"provision {verb}"

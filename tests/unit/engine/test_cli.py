@@ -216,12 +216,12 @@ def test_a_place_where_nothing_can_be_kept(
 
 WORK = """\
 import contextlib, sys, time
-from provision.cli import _Stoppable
+from provision.cli_common import Stoppable
 from provision.engine import Interrupt
 
 interrupt = Interrupt()
 heeding = interrupt.heeding() if sys.argv[1] == "heeds" else contextlib.nullcontext()
-with _Stoppable(interrupt), heeding:
+with Stoppable(interrupt), heeding:
     print("works", flush=True)
     try:
         # Looked at again and again, as the engine does: nothing can wait for what takes no lock.
