@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,24 +72,23 @@ class Telling:
         shown
             Whether the reporter is told too; the command line shows errors itself.
         """
-        event = Event("notice", text=standing.text, data=standing.data)
         journalled = (self.store.read(TOLD) or {}).get("key")
         if standing.fresh or standing.key != journalled:
             with recorded(self.app, Unshown(), "watch") as recording:
-                recording.emit(event)
+                recording.emit(Event("notice", text=standing.text, data=standing.data))
                 recording.outcome = standing.word
             self.store.write(TOLD, {"key": standing.key})
         if shown and (standing.fresh or standing.key != self.last):
-            self.reporter.take(replace(event, text=self.words(event.text)))
+            text = self.words(standing.text)
+            self.reporter.take(Event("notice", text=text, data=standing.data))
         self.last = standing.key
 
     def announce(self, text: str, data: Mapping[str, Any]) -> None:
         """Tell what is about to be done."""
-        event = Event("notice", text=text, data=data)
         with recorded(self.app, Unshown(), "watch") as recording:
-            recording.emit(event)
+            recording.emit(Event("notice", text=text, data=data))
             recording.outcome = "applying"
-        self.reporter.take(event)
+        self.reporter.take(Event("notice", text=text, data=data))
 
 
 def watch_site(
@@ -152,10 +150,11 @@ def watch_site(
         what="another watcher follows this site from this controller",
         fix="leave it to that one, or stop it first",
     ):
-        return _look(watcher, telling) if once else _follow(watcher, telling, interrupt, pause)
+        return look(watcher, telling) if once else follow(watcher, telling, interrupt, pause)
 
 
-def _look(watcher: Watcher, telling: Telling) -> Standing:
+def look(watcher: Watcher, telling: Telling) -> Standing:
+    """Look once; raises as :meth:`provision.watch.rounds.Watcher.once` does, and journals that."""
     try:
         standing = watcher.once()
     except OperatorError as error:
@@ -165,9 +164,10 @@ def _look(watcher: Watcher, telling: Telling) -> Standing:
     return standing
 
 
-def _follow(
+def follow(
     watcher: Watcher, telling: Telling, interrupt: Interrupt, pause: Callable[[float], None]
 ) -> Standing:
+    """Look again and again until interrupted; an error is told, and looked at again later."""
     while True:
         interval = watcher.started.policy.interval_seconds
         try:
@@ -176,8 +176,9 @@ def _follow(
         except OperatorError as error:
             standing = of_error(error)
         telling.standing(standing)
-        begun = time.monotonic()
-        while not interrupt.after_step() and time.monotonic() - begun < interval:
+        for _ in range(round(interval / PAUSE_SECONDS)):
+            if interrupt.after_step():
+                break
             pause(PAUSE_SECONDS)
         if interrupt.after_step():
             return standing

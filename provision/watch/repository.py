@@ -214,7 +214,8 @@ class Repository:
                 _end(process)
                 raise
         told = printed + complaints if process.returncode else printed
-        return process.returncode, told.decode(errors="replace").strip()
+        lines = told.decode(errors="replace").splitlines()
+        return process.returncode, "\n".join(line for line in lines if line.strip())
 
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:

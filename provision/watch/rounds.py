@@ -258,7 +258,9 @@ class Watcher:
             else f"to allow it: provision approve {waits.id}"
         )
         text = f"{look.loaded.site.name} waits for an approval: {waits.id}\n{lines}\n{last}"
-        return Standing("waiting", text, ExitCode.CHANGES, {"watch": "waiting", **waits.as_dict()})
+        told = ("id", "commit", "kind", "signer", "reasons", "differences", "plan")
+        data = {"watch": "waiting", **{name: getattr(waits, name) for name in told}}
+        return Standing("waiting", text, ExitCode.CHANGES, data)
 
     def _unattended(self, look: _Look) -> Standing:
         if look.plan.changes:
@@ -319,7 +321,7 @@ class Watcher:
 
 def of_error(error: OperatorError) -> Standing:
     """A round that ended with an error."""
-    data = {"watch": "failed", "error": error.what, "where": error.where, **error.details()}
+    data = {"watch": "failed", "error": error.what, "where": error.where}
     return Standing("failed", str(error), error.exit_code, data)
 
 
