@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-FIRST = ("index.md", "site-reference.md", "operations.md", "errors.md")
+FIRST = ("index.md", "site-reference.md", "operations.md", "watch.md", "errors.md")
 LAST = ("architecture.md", "contributing.md", "measurements.md")
 
 
