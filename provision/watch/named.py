@@ -16,18 +16,22 @@ from provision.site import SecretRef, Site
 def files_beside(site: Site) -> dict[str, str]:
     """sha256 of every file that the site file names by a path relative to itself, by that path.
 
-    What it says rests on them too: pinned host keys, signers, keys that bundles are trusted by.
+    What a site is rests on them too: pinned host keys, signers, keys that bundles are trusted by.
+    It is empty for a file that is not there, so that its coming is a change as well.
     """
     found: dict[str, str] = {}
     for _, value in _walk(site, ""):
         if isinstance(value, Path) and not value.expanduser().is_absolute():
-            try:
-                content = site.resolve(value).read_bytes()
-            except OSError:
-                # Whether it must be there is for what uses it to say.
-                continue
-            found[str(value)] = hashlib.sha256(content).hexdigest()
+            found[str(value)] = _sha256(site.resolve(value))
     return found
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        # Whether it must be there is for what uses it to say.
+        return ""
 
 
 def refuse_prompts(site: Site, where: str) -> None:

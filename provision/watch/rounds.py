@@ -62,6 +62,8 @@ class Ended(Protocol):
         """Why it ended early."""
 
 
+Announce = Callable[[str, Mapping[str, Any]], None]
+"""Tells what is about to be done, in words and as data."""
 Agreed = Callable[[Plan], None]
 """Refuses a plan that is not the one that may be applied."""
 
@@ -143,7 +145,7 @@ class Watcher:
         optional: Collection[str],
         plan: Callable[[Site], Plan],
         apply: Callable[[Site, Agreed], Ended],
-        announce: Callable[[str, Mapping[str, Any]], None],
+        announce: Announce,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.started = started
@@ -269,22 +271,18 @@ class Watcher:
 
     def _apply(self, look: _Look, given: Approval | None) -> Standing:
         """Apply a commit as ``up`` does; what fails is not tried again by itself."""
-        data = {"commit": look.commit, "kind": look.difference.kind.value, "signer": look.signer}
-        by = given.by if given else ""
-        allowed = f", approved by {by}" if by else ""
-        text = f"applying commit {look.commit[:SHORT]} ({look.difference.kind}{allowed})"
-        self.announce(text, {"watch": "applying", **data, "by": by})
         # Written first: who dies in the middle does not begin again by itself.
         self.store.write(ATTEMPT, {"commit": look.commit, "what": DIED})
         self.store.remove(pending.APPROVAL)
         try:
-            ended = self.apply(look.loaded.site, _agreed(look, given))
+            ended = self.apply(look.loaded.site, _Agreement(look, given, self.announce))
         except LockedError:
             self._give_back(given)
             raise
         except OutdatedError as error:
             self.store.remove(ATTEMPT)
-            return Standing("waiting", str(error), ExitCode.CHANGES, data, fresh=True)
+            outdated = {"watch": "outdated", "commit": look.commit}
+            return Standing("waiting", str(error), ExitCode.CHANGES, outdated, fresh=True)
         except OperatorError as error:
             self.store.write(ATTEMPT, {"commit": look.commit, "what": error.what})
             return _failed(look, str(error), error.exit_code)
@@ -340,20 +338,34 @@ def _stopped(commit: str) -> Standing:
     return Standing("interrupted", "stopped by the operator", ExitCode.INTERRUPTED, data)
 
 
-def _agreed(look: _Look, given: Approval | None) -> Agreed:
-    """What ``up`` asks when it has planned itself: the machines may have changed meanwhile."""
+class _Agreement:
+    """What ``up`` asks when it has planned itself: the machines may have changed meanwhile.
 
-    def agreed(plan: Plan) -> None:
-        if given is None or pending.identify(look.commit, plan.as_dict()) == given.id:
+    It is then that the work is announced: until there the site may be locked.
+    """
+
+    def __init__(self, look: _Look, given: Approval | None, announce: Announce) -> None:
+        self.look = look
+        self.given = given
+        self.announce = announce
+        self.announced = False
+
+    def __call__(self, plan: Plan) -> None:
+        commit, given = self.look.commit, self.given
+        if given is not None and pending.identify(commit, plan.as_dict()) != given.id:
+            raise OutdatedError(
+                "the plan is not the one that was approved any more; nothing was changed",
+                where=f"commit {commit}",
+                found=given.id,
+                fix="the watcher looks again, and asks anew",
+            )
+        if self.announced:
             return
-        raise OutdatedError(
-            "the plan is not the one that was approved any more; nothing was changed",
-            where=f"commit {look.commit}",
-            found=given.id,
-            fix="the watcher looks again, and asks anew",
-        )
-
-    return agreed
+        self.announced = True
+        kind, by = self.look.difference.kind, given.by if given else ""
+        allowed = f", approved by {by}" if by else ""
+        data = {"watch": "applying", "commit": commit, "kind": kind.value, "by": by}
+        self.announce(f"applying commit {commit[:SHORT]} ({kind}{allowed})", data)
 
 
 def _refuse_silent(look: _Look) -> None:

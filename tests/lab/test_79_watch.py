@@ -90,8 +90,8 @@ def test_what_was_damaged_by_hand_is_repaired(
     runs = followed.lab.provision("runs").splitlines()
     assert [line.split()[1:3] for line in runs[:3]] == [
         ["watch", "done"],
-        ["up", "done"],
         ["watch", "applying"],
+        ["up", "done"],
     ]
 
 

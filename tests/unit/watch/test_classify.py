@@ -94,7 +94,8 @@ def test_files_beside_the_site_file_count(tmp_path: Path) -> None:
     for name in ("hosts.txt", "keys/one.pub"):
         (tmp_path / name).write_text(name)
     found = files_beside(site(tmp_path, text))
-    assert set(found) == {"hosts.txt", "keys/one.pub"}
+    assert set(found) == {"hosts.txt", "keys/one.pub", "missing.pub"}
+    assert found["missing.pub"] == ""
     (tmp_path / "hosts.txt").write_text("another")
     changed = files_beside(site(tmp_path, text))
     assert changed["hosts.txt"] != found["hosts.txt"]
