@@ -53,6 +53,8 @@ spec:
           readinessProbe: {{httpGet: {{path: /, port: 8080}}, periodSeconds: 1}}
 """
 NOTE = "{apiVersion: v1, kind: ConfigMap, metadata: {name: note}, data: {says: something}}"
+BROKEN = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: [unfinished\n"
+"""What does not look like a manifest at all would be passed over."""
 
 
 def web(text: str, image: str = IMAGE) -> dict[str, str]:
@@ -243,7 +245,7 @@ def test_a_commit_that_does_not_render_is_named_and_what_ran_goes_on(
     good = argocd.git.commit({"web/note.yaml": NOTE}, "Add a note")
     site = with_platform(argocd, tmp_path)
     site.provision("platform", "sync")
-    argocd.git.commit({"web/note.yaml": "kind: [unfinished\n"}, "Break the note")
+    argocd.git.commit({"web/note.yaml": BROKEN}, "Break the note")
     took = wait_until(
         "Argo CD to say so", lambda: argocd.application("web")["sync"] == "Unknown", seconds=120
     )
