@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -32,15 +32,26 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         make_folder(folder, UNWRITTEN)
-        now = datetime.now(UTC)
-        self.run = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}-{os.getpid()}"
+        self.run, self._descriptor = self._make(folder)
         self.path = folder / f"{self.run}.jsonl"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        with writing(self.path, UNWRITTEN):
-            self._descriptor = os.open(self.path, flags, 0o600)
         self._lock = Lock()
         for old in sorted(folder.glob("*.jsonl"))[:-KEPT_RUNS]:
             old.unlink(missing_ok=True)
+
+    @staticmethod
+    def _make(folder: Path) -> tuple[str, int]:
+        """A run that no other has the name of, and its file."""
+        now = datetime.now(UTC)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        while True:
+            run = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}-{os.getpid()}"
+            path = folder / f"{run}.jsonl"
+            with writing(path, UNWRITTEN):
+                try:
+                    return run, os.open(path, flags, 0o600)
+                except FileExistsError:
+                    # A watcher may end one run and begin the next within a millisecond.
+                    now += timedelta(milliseconds=1)
 
     def write(self, event: Event) -> None:
         """Append ``event`` as a whole line or not at all, and hand it to the kernel at once.

@@ -86,10 +86,13 @@ class Folder:
         """``path`` without links and dots, unless it leads out of the repository."""
         try:
             found = path.resolve()
+            # Newer versions of Python leave a link that goes round in a circle as it is.
+            circular = found.is_symlink()
         except (OSError, RuntimeError, ValueError):
             # Links that go round in a circle, and names that no file has.
             return None
-        return found if found.is_relative_to(self.root.resolve()) else None
+        inside = not circular and found.is_relative_to(self.root.resolve())
+        return found if inside else None
 
 
 def seen_as(what: Callable[[Path], bool], path: Path) -> bool:

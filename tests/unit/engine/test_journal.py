@@ -70,3 +70,11 @@ def test_an_unknown_run_says_how_to_list_them(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run has the id 2099") as caught:
         list(read_run(tmp_path, "2099"))
     assert "provision runs" in caught.value.fix
+
+
+def test_runs_that_begin_at_the_same_moment_have_names_of_their_own(tmp_path: Path) -> None:
+    names = []
+    for _ in range(50):
+        with closing(Journal(tmp_path)) as journal:
+            names.append(journal.run)
+    assert sorted(set(names)) == names
