@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -71,7 +70,7 @@ def main() -> None:
     )
     path, mark, volumes = (Path(module.params[name]) for name in ("path", "mark", "volumes"))
     wanted = f"{mark.name}\n"
-    if not os.path.ismount(path):
+    if not _is_mounted(module, path):
         if module.check_mode:
             module.exit_json(changed=True)
         module.fail_json(msg=f"nothing is mounted at {path}")
@@ -98,6 +97,12 @@ def main() -> None:
             " true"
         )
     module.exit_json(changed=changed, owner=owner)
+
+
+def _is_mounted(module: AnsibleModule, path: Path) -> bool:
+    # os.path.ismount takes a bind of a folder of the same file system for none.
+    status, _, _ = module.run_command(["mountpoint", "--quiet", str(path)])
+    return bool(status == 0)
 
 
 def _is_there(mark: Path, volumes: Path, wanted: str) -> bool:
