@@ -41,6 +41,8 @@ class FakeCluster(Kubectl):
     refusals: int = 0
     refusal: str = "Internal error occurred: failed calling webhook: connection refused"
     down: bool = False
+    unseen: int = 0
+    """How often a new definition has no conditions when somebody asks."""
     established: list[str] = field(default_factory=list)
     rolled: list[str] = field(default_factory=list)
 
@@ -72,6 +74,10 @@ class FakeCluster(Kubectl):
         return OK
 
     def wait(self, condition: str, objects: Sequence[Object], seconds: int) -> Answer:
+        if self.unseen:
+            self.unseen -= 1
+            said = "error: .status.conditions accessor error: <nil> is of the type <nil>, expected"
+            return Answer(1, "", f"{said} []interface{{}}")
         self.established += [item["metadata"]["name"] for item in objects]
         return OK
 
@@ -113,6 +119,13 @@ def test_a_workload_that_does_not_come_up_is_told_of() -> None:
 def test_instances_wait_for_their_webhook() -> None:
     cluster = FakeCluster(refusals=3)
     assert work.apply(ALL, cluster, interval=0)
+    assert cluster.kept["public"] == POOL
+
+
+def test_a_definition_that_was_not_looked_at_yet_is_waited_for() -> None:
+    cluster = FakeCluster(unseen=2)
+    assert work.apply(ALL, cluster, interval=0)
+    assert cluster.established == ["pools.metallb.io"]
     assert cluster.kept["public"] == POOL
 
 

@@ -9,7 +9,8 @@ what it replaces.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from .kubectl import Answer, Kubectl, Object, ObjectsError
 
@@ -27,6 +28,9 @@ NOT_YET = (
     "the server is currently unable to handle the request",
 )
 """What the API server says while an instance cannot be taken yet."""
+UNSEEN = ("accessor error: <nil> is of the type <nil>",)
+"""What kubectl says of a definition that the API server has not looked at yet: it has a list of
+conditions, and that is null."""
 
 
 def stages(objects: Sequence[Object]) -> list[list[Object]]:
@@ -76,28 +80,43 @@ def apply(
         changed = True
         if deployed:
             _require(kubectl.rolled_out(deployed, seconds))
-        _apply(stage, kubectl, seconds, interval)
+        _until(
+            partial(kubectl.apply, stage),
+            NOT_YET,
+            f"for the cluster to take {_named(stage)}",
+            seconds,
+            interval,
+        )
         kinds = [item for item in stage if item["kind"] == "CustomResourceDefinition"]
         if kinds:
-            _require(kubectl.wait("Established", kinds, ESTABLISHED_SECONDS))
+            _until(
+                partial(kubectl.wait, "Established", kinds, ESTABLISHED_SECONDS),
+                UNSEEN,
+                f"for the cluster to know {_named(kinds)}",
+                ESTABLISHED_SECONDS,
+                interval,
+            )
         deployed = [item for item in stage if item["kind"] == "Deployment"]
     return changed
 
 
-def _apply(stage: Sequence[Object], kubectl: Kubectl, seconds: float, interval: float) -> None:
-    """Apply one group; where it cannot be taken yet, as soon as it can."""
+def _until(
+    attempt: Callable[[], Answer],
+    not_yet: Sequence[str],
+    what: str,
+    seconds: float,
+    interval: float,
+) -> None:
+    """Attempt it again for as long as the cluster says that it is only too early."""
     deadline = time.monotonic() + seconds
     while True:
-        answer = kubectl.apply(stage)
+        answer = attempt()
         if answer.code == 0:
             return
-        if not any(words in answer.said for words in NOT_YET):
+        if not any(words in answer.said for words in not_yet):
             _require(answer)
         if time.monotonic() > deadline:
-            raise ObjectsError(
-                f"waited {seconds:.0f} seconds in vain for the cluster to take"
-                f" {_named(stage)}:\n{answer.said}"
-            )
+            raise ObjectsError(f"waited {seconds:.0f} seconds in vain {what}:\n{answer.said}")
         time.sleep(interval)
 
 
