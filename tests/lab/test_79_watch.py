@@ -100,7 +100,8 @@ def test_a_changed_value_waits_until_it_is_approved(followed: Followed) -> None:
     commit = followed.commit(lambda data: data["machine"].update(sysctls={SYSCTL: WANTED}))
     printed = followed.lab.provision("watch", "--once", expect=ExitCode.CHANGES)
     assert SYSCTL in printed
-    assert f"provision approve {followed.waiting['id']}" in printed
+    site, plan = followed.lab.site_file, followed.waiting["id"]
+    assert f"provision approve --site {site} {plan}" in printed
     assert machine.run(f"sysctl -n {SYSCTL}").strip() != WANTED
     followed.approve()
     followed.lab.provision("watch", "--once")
