@@ -215,7 +215,43 @@ class DebianBuild(Model):
     minutes: float = Field(gt=0)
 
 
-Build = Annotated[GoBuild | CBuild | DebianBuild, Field(discriminator="kind")]
+class PythonBuild(Model):
+    """A Python environment: wheels from PyPI around Debian's interpreter."""
+
+    kind: Literal["python"]
+    id: Name
+    lock: str
+    """File under ``catalog/python``, without ``.txt``: every package with its version and the
+    SHA-256 of its wheel for each architecture, as pip's requirement files have it."""
+    python: str = Field(pattern=r"^3\.[0-9]+$")
+    """Minor version of the image's own interpreter, ``/usr/bin/python3``."""
+    prefix: str = Field(pattern=r"^/")
+    """Folder of the image that the environment is for; its scripts name the interpreter in it."""
+    tree: Name
+    """Output that is the whole environment."""
+    debian_needs: tuple[str, ...] = ()
+    disk: int = Field(gt=0)
+    memory: int = 256
+    minutes: float = Field(gt=0)
+
+
+class NpmBuild(Model):
+    """Packages from the npm registry, with all that they need."""
+
+    kind: Literal["npm"]
+    id: Name
+    lock: str
+    """Folder under ``catalog/npm`` that has ``package.json`` and ``package-lock.json``."""
+    tree: Name
+    """Output that is a folder with ``node_modules``."""
+    debian_needs: tuple[str, ...] = ("npm",)
+    disk: int = Field(gt=0)
+    memory: int = 512
+    minutes: float = Field(gt=0)
+
+
+AnyBuild = GoBuild | CBuild | DebianBuild | PythonBuild | NpmBuild
+Build = Annotated[AnyBuild, Field(discriminator="kind")]
 
 
 class Release(Model):
@@ -273,7 +309,7 @@ class Component(Model):
         return self
 
 
-def outputs_of(build: GoBuild | CBuild | DebianBuild) -> tuple[str, ...]:
+def outputs_of(build: AnyBuild) -> tuple[str, ...]:
     """Names of what a build makes."""
     match build:
         case GoBuild():
@@ -282,6 +318,8 @@ def outputs_of(build: GoBuild | CBuild | DebianBuild) -> tuple[str, ...]:
             return (build.output,)
         case DebianBuild():
             return ((build.tree,) if build.tree else ()) + tuple(build.files)
+        case PythonBuild() | NpmBuild():
+            return (build.tree,)
 
 
 class Selected(Model):

@@ -158,8 +158,8 @@ def parse_status(text: str) -> dict[str, str]:
 
 def programs_of(packages: tuple[str, ...]) -> dict[str, str]:
     """Debian package by a program that shows that it is installed."""
-    shown_by = {"mmdebstrap": "mmdebstrap", "gcc": "gcc", "pkg-config": "pkg-config"}
-    return {shown_by[package]: package for package in packages if package in shown_by}
+    shown_by = {"mmdebstrap", "gcc", "pkg-config", "npm"}
+    return {package: package for package in packages if package in shown_by}
 
 
 def headers_of(packages: tuple[str, ...], triplet: str) -> tuple[str, ...]:

@@ -33,10 +33,11 @@ class Output(Model):
 
 
 class Ingredient(Model):
-    """Something that went into an output: a Go module or a Debian package."""
+    """Something that went into an output: a Go module, or a package of a registry."""
 
-    kind: Literal["go", "deb"]
+    kind: Literal["go", "deb", "pypi", "npm", "maven"]
     name: str
+    """As its registry has it: a Maven artifact as ``GROUP:ARTIFACT``."""
     version: str
     checksum: str = ""
     """``h1:`` checksum of a Go module."""
@@ -50,6 +51,14 @@ class Ingredient(Model):
                 return str(PackageURL("golang", namespace or None, name, self.version))
             case "deb":
                 return str(PackageURL("deb", "debian", self.name, self.version))
+            case "pypi":
+                return str(PackageURL("pypi", None, self.name, self.version))
+            case "npm":
+                scope, _, name = self.name.rpartition("/")
+                return str(PackageURL("npm", scope or None, name, self.version))
+            case "maven":
+                group, _, name = self.name.rpartition(":")
+                return str(PackageURL("maven", group, name, self.version))
 
 
 class Result(Model):

@@ -1,4 +1,4 @@
-"""The source ``source``: everything built here, from Go modules and Debian's packages."""
+"""The source ``source``: everything built here, from what package registries have."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.bundle.catalog import (
+    AnyBuild,
+    Architecture,
     CBuild,
     DebianBuild,
     FileSpec,
     GoBuild,
     ImageSpec,
+    NpmBuild,
+    PythonBuild,
     Selected,
     Selection,
 )
 from provision.bundle.debian import DebianWorkshop, headers_of, programs_of
 from provision.bundle.gomodules import Detail, GoWorkshop
+from provision.bundle.npm import NpmWorkshop
 from provision.bundle.oci import add_image, add_layer, add_tree_layer, image_members
 from provision.bundle.progress import Progress, Step
 from provision.bundle.results import Ingredient, Output, Result, Results, recipe_key
@@ -36,6 +41,7 @@ from provision.bundle.toolchain import (
     machine_architecture,
     require_programs,
 )
+from provision.bundle.wheels import PythonWorkshop
 from provision.errors import BundleError, OperatorError
 
 MODULES_DISK = 6000
@@ -49,7 +55,7 @@ class _Task:
     """One build of one component."""
 
     component: Selected
-    build: GoBuild | CBuild | DebianBuild
+    build: AnyBuild
     key: str
 
     @property
@@ -147,28 +153,13 @@ class SourceSource:
 
     def _tasks(self, selection: Selection) -> list[_Task]:
         # Only the version counts for a key, so nothing is fetched to know it.
-        go, debian = self._workshops(selection, Toolchain(go_pin().version, Path()))
-        tasks = []
-        for component in selection.components:
-            for build in component.builds:
-                match build:
-                    case GoBuild():
-                        key = go.go_key(build, component.modules)
-                    case CBuild():
-                        key = go.c_key(build, component.modules)
-                    case DebianBuild():
-                        key = debian.key(build)
-                tasks.append(_Task(component, build, key))
+        shops = _Workshops(self, selection.architecture, Toolchain(go_pin().version, Path()))
+        tasks = [
+            _Task(component, build, shops.key(build, component))
+            for component in selection.components
+            for build in component.builds
+        ]
         return sorted(tasks, key=lambda task: -task.build.minutes)
-
-    def _workshops(
-        self, selection: Selection, toolchain: Toolchain
-    ) -> tuple[GoWorkshop, DebianWorkshop]:
-        architecture = selection.architecture
-        return (
-            GoWorkshop(toolchain, self.cache / "go", self.store, architecture),
-            DebianWorkshop(self.cache / "debian", self.store, architecture),
-        )
 
     def _run(self, tasks: list[_Task], progress: Progress) -> dict[str, Result]:
         """Result of every task by its key."""
@@ -221,7 +212,8 @@ class SourceSource:
         begin = time.monotonic()
         progress.started(task.name)
         try:
-            result = self._make(task, toolchain, detail)
+            shops = _Workshops(self, task.component.architecture, toolchain)
+            result = shops.make(task, detail)
         except BaseException as error:
             if isinstance(error, OperatorError):
                 error.where = f"{task.name} ({error.where})"
@@ -234,18 +226,6 @@ class SourceSource:
         self.results.write(task.key, result)
         progress.finished(task.name, "built", seconds)
         return result
-
-    def _make(self, task: _Task, toolchain: Toolchain, detail: Detail) -> Result:
-        architecture = task.component.architecture
-        go = GoWorkshop(toolchain, self.cache / "go", self.store, architecture)
-        match task.build:
-            case GoBuild() as build:
-                return go.build_go(build, task.component.modules, task.key, detail)
-            case CBuild() as build:
-                return go.build_c(build, task.component.modules, task.key)
-            case DebianBuild() as build:
-                debian = DebianWorkshop(self.cache / "debian", self.store, architecture)
-                return debian.build(build, task.key)
 
     def _assemble(
         self, component: Selected, made: Mapping[str, Result], keys: Mapping[str, str]
@@ -338,6 +318,47 @@ class SourceSource:
         )
 
 
+class _Workshops:
+    """Where each kind of build is made."""
+
+    def __init__(
+        self, source: SourceSource, architecture: Architecture, toolchain: Toolchain
+    ) -> None:
+        cache, store = source.cache, source.store
+        self._go = GoWorkshop(toolchain, cache / "go", store, architecture)
+        self._debian = DebianWorkshop(cache / "debian", store, architecture)
+        self._python = PythonWorkshop(cache / "python", store, architecture)
+        self._npm = NpmWorkshop(cache / "npm", store, architecture)
+
+    def key(self, build: AnyBuild, component: Selected) -> str:
+        """Digest of the recipe of ``build``."""
+        match build:
+            case GoBuild():
+                return self._go.go_key(build, component.modules)
+            case CBuild():
+                return self._go.c_key(build, component.modules)
+            case DebianBuild():
+                return self._debian.key(build)
+            case PythonBuild():
+                return self._python.key(build)
+            case NpmBuild():
+                return self._npm.key(build)
+
+    def make(self, task: _Task, detail: Detail) -> Result:
+        """Do ``task``."""
+        match task.build:
+            case GoBuild() as build:
+                return self._go.build_go(build, task.component.modules, task.key, detail)
+            case CBuild() as build:
+                return self._go.build_c(build, task.component.modules, task.key)
+            case DebianBuild() as build:
+                return self._debian.build(build, task.key)
+            case PythonBuild() as build:
+                return self._python.build(build)
+            case NpmBuild() as build:
+                return self._npm.build(build)
+
+
 class _Memory:
     """Lets a build begin only when there is memory for it, one always."""
 
@@ -381,6 +402,10 @@ def _origin(component: Selected, build_id: str) -> str:
             return f"{build.module}@{build.version}"
         case DebianBuild():
             return f"debian {build.suite}: {' '.join(build.packages)}"
+        case PythonBuild():
+            return f"pypi: {build.lock}"
+        case NpmBuild():
+            return f"npm: {build.lock}"
 
 
 def _ingredient_order(one: Ingredient) -> tuple[str, str, str]:
