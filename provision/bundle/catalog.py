@@ -250,7 +250,40 @@ class NpmBuild(Model):
     minutes: float = Field(gt=0)
 
 
-AnyBuild = GoBuild | CBuild | DebianBuild | PythonBuild | NpmBuild
+class Preparation(Model):
+    """A command that makes unpacked files ready, run in a root file system that is not kept."""
+
+    suite: str
+    packages: tuple[str, ...]
+    """Debian packages that it needs."""
+    folder: str = Field(pattern=r"^/[A-Za-z0-9/._-]+$")
+    """Where the files lie while it runs, and in the image: it may note the path."""
+    command: tuple[str, ...] = Field(min_length=1)
+
+
+class ArchiveBuild(Model):
+    """The files of one published archive, a ``.zip`` or ``.tar.gz``."""
+
+    kind: Literal["archive"]
+    id: Name
+    download: Name
+    """One of the component's downloads; the release has its checksum."""
+    maven: str = Field(pattern=r"^[^:]+:[^:]+$")
+    """``GROUP:ARTIFACT``, as Maven names it; its version is the component's."""
+    strip: int = 0
+    """Folders to leave out at the beginning of every path."""
+    prepare: Preparation | None = None
+    remove: tuple[str, ...] = ()
+    """Paths left out in the end (shell patterns; ``*`` matches ``/`` too)."""
+    tree: Name
+    """Output that is the unpacked folder."""
+    debian_needs: tuple[str, ...] = ("mmdebstrap",)
+    disk: int = Field(gt=0)
+    memory: int = 256
+    minutes: float = Field(gt=0)
+
+
+AnyBuild = GoBuild | CBuild | DebianBuild | PythonBuild | NpmBuild | ArchiveBuild
 Build = Annotated[AnyBuild, Field(discriminator="kind")]
 
 
@@ -303,9 +336,11 @@ class Component(Model):
         for wanted in used:
             if wanted.output not in builds.get(wanted.build, ()):
                 raise ValueError(f"no build {wanted.build!r} has an output {wanted.output!r}")
-        for file in self.files:
-            if file.upstream is not None and file.upstream.download not in self.downloads:
-                raise ValueError(f"no download {file.upstream.download!r}")
+        downloads = [file.upstream.download for file in self.files if file.upstream is not None]
+        downloads += [one.download for one in self.builds if isinstance(one, ArchiveBuild)]
+        for name in downloads:
+            if name not in self.downloads:
+                raise ValueError(f"no download {name!r}")
         return self
 
 
@@ -318,7 +353,7 @@ def outputs_of(build: AnyBuild) -> tuple[str, ...]:
             return (build.output,)
         case DebianBuild():
             return ((build.tree,) if build.tree else ()) + tuple(build.files)
-        case PythonBuild() | NpmBuild():
+        case PythonBuild() | NpmBuild() | ArchiveBuild():
             return (build.tree,)
 
 

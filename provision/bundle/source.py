@@ -15,6 +15,7 @@ from pathlib import Path
 from provision.bundle.catalog import (
     AnyBuild,
     Architecture,
+    ArchiveBuild,
     CBuild,
     DebianBuild,
     FileSpec,
@@ -30,6 +31,7 @@ from provision.bundle.gomodules import Detail, GoWorkshop
 from provision.bundle.npm import NpmWorkshop
 from provision.bundle.oci import add_image, add_layer, add_tree_layer, image_members
 from provision.bundle.progress import Progress, Step
+from provision.bundle.published import ArchiveWorkshop
 from provision.bundle.results import Ingredient, Output, Result, Results, recipe_key
 from provision.bundle.sources import Provided, ProvidedFile, ProvidedImage, SourceKind
 from provision.bundle.store import Blob, BlobStore, require_space
@@ -329,6 +331,7 @@ class _Workshops:
         self._debian = DebianWorkshop(cache / "debian", store, architecture)
         self._python = PythonWorkshop(cache / "python", store, architecture)
         self._npm = NpmWorkshop(cache / "npm", store, architecture)
+        self._archive = ArchiveWorkshop(cache / "published", store, architecture)
 
     def key(self, build: AnyBuild, component: Selected) -> str:
         """Digest of the recipe of ``build``."""
@@ -343,6 +346,8 @@ class _Workshops:
                 return self._python.key(build)
             case NpmBuild():
                 return self._npm.key(build)
+            case ArchiveBuild():
+                return self._archive.key(build, component)
 
     def make(self, task: _Task, detail: Detail) -> Result:
         """Do ``task``."""
@@ -357,6 +362,8 @@ class _Workshops:
                 return self._python.build(build)
             case NpmBuild() as build:
                 return self._npm.build(build)
+            case ArchiveBuild() as build:
+                return self._archive.build(build, task.component)
 
 
 class _Memory:
@@ -406,6 +413,8 @@ def _origin(component: Selected, build_id: str) -> str:
             return f"pypi: {build.lock}"
         case NpmBuild():
             return f"npm: {build.lock}"
+        case ArchiveBuild():
+            return component.downloads[build.download]
 
 
 def _ingredient_order(one: Ingredient) -> tuple[str, str, str]:
