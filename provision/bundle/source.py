@@ -433,6 +433,10 @@ def drop_work(cache: Path) -> None:
         if path.exists():
             _make_writable(path)
             shutil.rmtree(path)
+    # Left by builds that were killed.
+    for path in (cache / "python", cache / "npm", cache / "published"):
+        if path.exists():
+            shutil.rmtree(path)
 
 
 def _make_writable(folder: Path) -> None:

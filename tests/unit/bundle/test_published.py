@@ -10,9 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from provision.bundle.catalog import ArchiveBuild, Preparation, Selected
+from provision.bundle.catalog import (
+    ArchiveBuild,
+    Content,
+    ImageBuild,
+    ImageSpec,
+    Preparation,
+    Selected,
+    Selection,
+)
+from provision.bundle.progress import Silent
 from provision.bundle.published import ArchiveWorkshop, unpacked
+from provision.bundle.results import Results
+from provision.bundle.source import SourceSource, drop_work
 from provision.bundle.store import BlobStore
+from provision.bundle.toolchain import Toolchain
 from provision.errors import BundleError
 from tests.support import fakemmdebstrap
 from tests.support.bundles import selected
@@ -120,6 +132,25 @@ def test_recipes_differ_by_archive_and_command(bench: _Bench) -> None:
         bench.workshop.key(_build(), bench.publish(b"another")),
     }
     assert len(keys) == 3
+
+
+def test_an_image_names_the_archive_that_it_is_made_of(bench: _Bench, tmp_path: Path) -> None:
+    image = ImageSpec(
+        reference="registry.example/it:1.0",
+        source=ImageBuild(contents=(Content(build="it", output="it", path="/opt/it"),)),
+    )
+    component = bench.component.model_copy(update={"builds": (_build(),), "images": (image,)})
+    selection = Selection(kubernetes="1.36.3", architecture="amd64", components=(component,))
+    results = Results(tmp_path / "steps", bench.store)
+    source = SourceSource(
+        tmp_path, bench.store, results, jobs=1, toolchain=lambda _: Toolchain("1.99.0", tmp_path)
+    )
+    (provided,) = source.provide(selection, Silent())["it"].images
+    assert provided.origin == "https://example.invalid/it.zip"
+    assert [one.purl for one in provided.ingredients] == ["pkg:maven/example/it@1.0"]
+    assert bench.workshop.folder.exists()
+    drop_work(tmp_path)
+    assert not bench.workshop.folder.exists()
 
 
 def test_archives_of_tar_have_links_too(tmp_path: Path) -> None:

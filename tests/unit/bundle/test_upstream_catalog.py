@@ -9,6 +9,7 @@ import pytest
 from provision.bundle.catalog import (
     ARCHITECTURES,
     Architecture,
+    ArchiveBuild,
     Catalog,
     default_kubernetes_version,
     minor,
@@ -45,7 +46,7 @@ def test_no_two_files_share_a_checksum(shipped: Catalog) -> None:
             file.upstream.download
             for file in component.files
             if file.any_architecture and file.upstream
-        }
+        } | {build.download for build in component.builds if isinstance(build, ArchiveBuild)}
         for release in component.releases:
             for download, by_architecture in release.sha256.items():
                 for number in by_architecture.values():
