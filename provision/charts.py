@@ -103,10 +103,12 @@ class ChartRenderer:
         values: Mapping[str, Any],
         value_files: Sequence[Path],
         kubernetes: str,
+        options: Sequence[str] = (),
     ) -> str:
         """What a chart in a folder, which may change at any time, makes: a stream of YAML.
 
-        ``values`` count more than ``value_files``, as in an Application of Argo CD.
+        ``values`` count more than ``value_files``, as in an Application of Argo CD. ``options``
+        are helm's, each one argument (``--set=a=b``), so that no value is taken for another.
 
         Raises
         ------
@@ -114,7 +116,7 @@ class ChartRenderer:
             It does not render; ``found`` has helm's own words.
         """
         command = ["template", "--namespace", namespace, "--kube-version", kubernetes]
-        command += ["--include-crds", "--skip-tests"]
+        command += ["--include-crds", "--skip-tests", *options]
         for path in value_files:
             command += ["--values", str(path)]
         # Names come from the repository, and none of them may be taken for an option.

@@ -30,6 +30,8 @@ UNFETCHED = "missing in charts/ directory"
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 PICKED = ("exclude", "include", "jsonnet")
 """Fields of a folder's source by which Argo CD reads other files than all manifests."""
+LONGEST_ARGUMENT = 128 * 1024
+"""Bytes that Linux takes as one argument, the end's included (MAX_ARG_STRLEN, execve(2))."""
 
 Template = Callable[..., str]
 """As :meth:`provision.charts.ChartRenderer.template`, the Kubernetes version filled in."""
@@ -208,7 +210,12 @@ class Checkout:
     ) -> list[Manifest]:
         given = [str(one) for one in sequence(helm.get("valueFiles"))]
         beyond = [one for one in given if "://" in one or one.startswith("$")]
-        beyond += [one for one in ("parameters", "fileParameters") if helm.get(one)]
+        parameters = [mapping(one) for one in sequence(helm.get("parameters"))]
+        # Argo CD fills in what it builds with, such as $ARGOCD_APP_REVISION.
+        if any("$" in str(one.get("value")) for one in parameters):
+            beyond.append("parameters")
+        if helm.get("fileParameters"):
+            beyond.append("fileParameters")
         if beyond:
             self._told.warning(
                 f"{who} takes values that are not looked into here; it was not rendered",
@@ -233,6 +240,7 @@ class Checkout:
         try:
             values = _values(helm)
             json.dumps(values)
+            options = [_option(one) for one in parameters]
         except UNREAD as problem:
             self._told.error(f"{who}: its values are no YAML that helm takes", found=str(problem))
             return self._nothing()
@@ -246,6 +254,7 @@ class Checkout:
                 namespace=namespace,
                 values=values,
                 value_files=[path for path in paths.values() if path is not None],
+                options=options,
             )
         except (BundleError, ConfigError) as problem:
             told = problem.found or problem.what
@@ -312,6 +321,24 @@ def _project_of(application: Manifest) -> str:
 
 def _target(application: Manifest) -> Mapping[str, Any]:
     return mapping(mapping(application.get("spec")).get("destination"))
+
+
+def _option(parameter: Mapping[str, Any]) -> str:
+    """A parameter as Argo CD gives it to helm: a comma is part of the value, but in ``{a,b}``.
+
+    Raises
+    ------
+    ValueError
+        No program can be given it as an argument.
+    """
+    kind = "--set-string" if parameter.get("forceString") else "--set"
+    value = str(parameter.get("value", ""))
+    if not (value.startswith("{") and value.endswith("}")):
+        value = re.sub(r"(?<!\\),", r"\\,", value)
+    option = f"{kind}={parameter.get('name', '')}={value}"
+    if "\0" in option or len(option.encode()) >= LONGEST_ARGUMENT:
+        raise ValueError(f"parameter {str(parameter.get('name', ''))[:80]!r}")
+    return option
 
 
 def _values(helm: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -295,6 +295,8 @@ def test_text_that_looks_like_a_date_is_text(root: Path) -> None:
         ({"values": "- ["}, "its values are no YAML that helm takes"),
         ({"values": "a: !!binary aaaa"}, "its values are no YAML that helm takes"),
         ({"values": "&a {b: *a}"}, "its values are no YAML that helm takes"),
+        ({"parameters": [{"name": "a", "value": "\0"}]}, "its values are no YAML that helm takes"),
+        ({"parameters": [{"name": "a" * 140000}]}, "its values are no YAML that helm takes"),
         ({"releaseName": "--post-renderer=x"}, "has a name that Kubernetes does not take"),
         ({"releaseName": "a\0"}, "has a name that Kubernetes does not take"),
         ({"valueFiles": 1}, "its chart does not render"),
@@ -399,3 +401,29 @@ def test_what_another_project_calls_an_application_is_none(root: Path) -> None:
 def test_objects_whose_names_kubernetes_makes_are_objects(root: Path) -> None:
     (root / "web/web.yaml").write_text(yaml.safe_dump({**POD, "metadata": {"generateName": "a-"}}))
     assert judged(root) == []
+
+
+def test_parameters_are_given_to_helm_as_argo_cd_does(root: Path) -> None:
+    given: list[str] = []
+
+    def template(folder: Path, *, options: Sequence[str], **_: Any) -> str:
+        given.extend(options)
+        return yaml.safe_dump(POD)
+
+    (root / "web/Chart.yaml").touch()
+    parameters = [
+        {"name": "a.b", "value": "1,2\\,3"},
+        {"name": "list", "value": "{1,2}"},
+        {"name": "tag", "value": "10", "forceString": True},
+    ]
+    change(root, source={"repoURL": URL, "path": "web", "helm": {"parameters": parameters}})
+    assert Checkout(root, PlatformSettings(repository=URL), template, None).judge() == []
+    assert given == ["--set=a.b=1\\,2\\,3", "--set=list={1,2}", "--set-string=tag=10"]
+
+
+def test_parameters_that_argo_cd_fills_in_are_a_warning(root: Path) -> None:
+    (root / "web/Chart.yaml").touch()
+    parameters = [{"name": "commit", "value": "$ARGOCD_APP_REVISION"}]
+    change(root, source={"repoURL": URL, "path": "web", "helm": {"parameters": parameters}})
+    (finding,) = judged(root)
+    assert (finding.severity, finding.found) == (Severity.WARNING, "parameters")
