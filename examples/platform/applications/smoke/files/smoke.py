@@ -20,7 +20,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -288,7 +288,8 @@ class _Person:
         """Stop the server; returns when the hub does not know it any more."""
         hub = self.url + HUB
         await self.ask("DELETE", f"{self._own}/server", 202, 204, xsrf=hub)
-        while (await self.ask("GET", self._own, 200, xsrf=hub)).get("servers"):
+        # The hub tells nobody when a server is gone.
+        while (await self.ask("GET", self._own, 200, xsrf=hub)).get("servers"):  # noqa: ASYNC110
             await asyncio.sleep(0.5)
 
 
@@ -301,7 +302,7 @@ async def use(
     address: str | None = None,
     deadline: float = 300,
     keep_server: bool = False,
-    tell: Callable[[Step], object] = lambda step: None,
+    tell: Callable[[Step], object] | None = None,
 ) -> list[Step]:
     """Go the whole way once; the steps.
 
@@ -337,7 +338,8 @@ async def use(
             took = round(time.monotonic() - began, 3)
             wrong = {} if error is None else _told(error)
             steps.append(Step(name, took, error is None, **wrong))
-            tell(steps[-1])
+            if tell:
+                tell(steps[-1])
         raise FailedError(steps) from error
 
     async with browser(ca, address) as session:
@@ -353,11 +355,9 @@ async def use(
             # The next visit shall begin anew; what is told is what failed first.
             ends = time.monotonic() + 30
             if not keep_server:
-                tell, failed = (lambda step: None), list(steps)
-                try:
+                tell, failed = None, list(steps)
+                with suppress(FailedError):
                     await step("stop server", person.stop_server())
-                except FailedError:
-                    pass
                 steps[:] = failed
             raise
         if not keep_server:
