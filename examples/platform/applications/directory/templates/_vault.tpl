@@ -1,9 +1,9 @@
 {{/*
-Secrets of pods, from the site's Vault. The same file in every chart.
+Secrets of pods, from the site's Vault, and what else pods have in common. The same file in every chart.
 
 .Values.vault has `address`, `role` and `secrets`: for each kind of pod a list of files below
-/secrets, each {path, key, file}, or {file, template} where the template is a file of the chart
-in Vault agent's own language. Each part takes (dict "context" $ "name" KIND-OF-POD).
+/secrets, each {path, key, file}, or {file, template} where the template is a file of the chart:
+what is for Vault's agent stands there between << and >>, what is for helm as always. Each part takes (dict "context" $ "name" KIND-OF-POD).
 */}}
 
 {{/* What the agent is told, and the site's authority, by which it knows Vault. */}}
@@ -43,7 +43,7 @@ data:
   {{- range index $context.Values.vault.secrets .name }}
   {{- if .template }}
   {{ base .template }}: |
-    {{- tpl ($context.Files.Get .template | replace "{{" "{{ \"{{\" }}" | replace "<<" "{{ " | replace ">>" " }}") $context | nindent 4 }}
+    {{- tpl ($context.Files.Get .template) $context | replace "<<" "{{" | replace ">>" "}}" | nindent 4 }}
   {{- end }}
   {{- end }}
 {{- end }}
@@ -117,4 +117,37 @@ machines of it, which network policies cannot name everywhere; so the port is al
   topologyKey: kubernetes.io/hostname
   whenUnsatisfiable: ScheduleAnyway
   labelSelector: {matchLabels: {app: {{ . }}}}
+{{- end }}
+
+{{/* For the site's name, which the ingress shows; its `ca.crt` is how other pods know the pages. */}}
+{{- define "site.certificate" }}
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: pages}
+spec:
+  secretName: pages
+  dnsNames: [{{ required "host is empty" .Values.host | quote }}]
+  issuerRef: {kind: ClusterIssuer, name: {{ required "issuer is empty" .Values.issuer }}}
+{{- end }}
+
+{{- define "site.ingress" }}
+{{- $values := .context.Values }}
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: {{ .service }}
+  annotations: {{- toYaml $values.ingress.annotations | nindent 4 }}
+spec:
+  ingressClassName: {{ required "ingress.class is empty" $values.ingress.class }}
+  tls: [{hosts: [{{ $values.host | quote }}], secretName: pages}]
+  rules:
+    - host: {{ $values.host | quote }}
+      http:
+        paths:
+          {{- $service := .service }}
+          {{- range .paths }}
+          - path: {{ . }}
+            pathType: Prefix
+            backend: {service: {name: {{ $service }}, port: {name: http}}}
+          {{- end }}
 {{- end }}
