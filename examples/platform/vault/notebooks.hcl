@@ -1,0 +1,2 @@
+path "secret/data/platform/clients/notebooks" { capabilities = ["read"] }
+path "secret/data/platform/notebooks" { capabilities = ["read"] }

@@ -1,0 +1,1 @@
+path "secret/data/platform/smoke" { capabilities = ["read"] }
