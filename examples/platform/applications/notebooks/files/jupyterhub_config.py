@@ -45,6 +45,8 @@ c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
 c.KubeSpawner.image = NOTEBOOK["image"]
 c.KubeSpawner.image_pull_policy = "IfNotPresent"
 c.KubeSpawner.cmd = ["jupyterhub-singleuser"]
+# Whatever program the image itself begins with, if any.
+c.KubeSpawner.extra_container_config = {"command": ["/usr/bin/env"]}
 c.KubeSpawner.args = [
     f"--MappingKernelManager.cull_idle_timeout={NOTEBOOK['idle_seconds']}",
     f"--ServerApp.shutdown_no_activity_timeout={NOTEBOOK['idle_seconds']}",
@@ -56,7 +58,6 @@ c.KubeSpawner.cpu_guarantee = NOTEBOOK["cpu"]["request"]
 c.KubeSpawner.cpu_limit = NOTEBOOK["cpu"]["limit"]
 c.KubeSpawner.mem_guarantee = NOTEBOOK["memory"]["request"]
 c.KubeSpawner.mem_limit = NOTEBOOK["memory"]["limit"]
-c.KubeSpawner.extra_labels = {"app": "notebook"}
 c.KubeSpawner.automount_service_account_token = False
 c.KubeSpawner.extra_pod_config = {"enableServiceLinks": False}
 c.KubeSpawner.pod_security_context = {
