@@ -80,11 +80,11 @@ c.KubeSpawner.volumes = [
 ]
 c.KubeSpawner.volume_mounts = [
     {"name": "homes", "mountPath": "/home/user", "subPath": "{username}"},
-    {"name": "tmp", "mountPath": "/tmp"},
+    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - of a pod of its own
 ]
 c.KubeSpawner.working_dir = "/home/user"
 c.KubeSpawner.environment = {
     "HOME": "/home/user",
     # Sockets and locks of a server that runs belong on no file server.
-    "JUPYTER_RUNTIME_DIR": "/tmp/jupyter-runtime",
+    "JUPYTER_RUNTIME_DIR": "/tmp/jupyter-runtime",  # noqa: S108 - the same
 }
