@@ -1,0 +1,75 @@
+"""What of examples/platform can be judged without helm: its parts fit together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "platform"
+APPLICATIONS = sorted(path.name for path in (EXAMPLE / "applications").iterdir())
+WITH_VAULT = [
+    name
+    for name in APPLICATIONS
+    if (EXAMPLE / "applications" / name / "templates/_vault.tpl").exists()
+]
+
+
+def _yaml(path: Path) -> Any:
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def _values(name: str) -> Any:
+    return _yaml(EXAMPLE / "applications" / name / "values.yaml")
+
+
+def _read(name: str) -> set[str]:
+    """Paths in Vault that the pods of an application read."""
+    paths: set[str] = set()
+    for entries in _values(name)["vault"]["secrets"].values():
+        for entry in entries:
+            if "template" in entry:
+                text = (EXAMPLE / "applications" / name / entry["template"]).read_text("utf-8")
+                paths.update(re.findall(r'<<-? *with secret "([^"]+)"', text))
+            else:
+                paths.add(entry["path"])
+    return paths
+
+
+def test_every_application_is_made_by_the_chart() -> None:
+    made = _yaml(EXAMPLE / "platform" / "values.yaml")["applications"]
+    assert sorted(made) == APPLICATIONS
+
+
+def test_the_template_for_vault_is_the_same_everywhere() -> None:
+    texts = {
+        (EXAMPLE / "applications" / name / "templates/_vault.tpl").read_text("utf-8")
+        for name in WITH_VAULT
+    }
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize("name", WITH_VAULT)
+def test_pods_may_read_what_they_read_and_nothing_else(name: str) -> None:
+    policy = (EXAMPLE / "vault" / f"{name}.hcl").read_text("utf-8")
+    assert set(re.findall(r'path "([^"]+)"', policy)) == _read(name)
+
+
+@pytest.mark.parametrize("name", WITH_VAULT)
+def test_the_site_lets_each_pod_log_in(name: str) -> None:
+    site = _yaml(EXAMPLE / "site.yaml")
+    role = site["vault_kubernetes"]["roles"][_values(name)["vault"]["role"]]
+    (policy,) = role["policies"]
+    assert site["vault"]["policies"][policy] == f"vault/{name}.hcl"
+    assert role["namespaces"] == [name]
+    assert sorted(role["service_accounts"]) == sorted(_values(name)["vault"]["secrets"])
+
+
+def test_everybody_of_the_directory_has_a_password() -> None:
+    values = _values("directory")
+    files = {entry["file"] for entry in values["vault"]["secrets"]["directory"]}
+    people = {f"people/{person['name']}" for person in values["people"]}
+    assert files == people | {"reader", "numbered"}
