@@ -22,6 +22,7 @@ data:
     auto_auth {
       method "kubernetes" {
         mount_path = "auth/kubernetes"
+        max_backoff = "15s"
         config = { role = {{ $context.Values.vault.role | quote }}, token_path = "/vault-token/token" }
       }
     }
