@@ -20,8 +20,8 @@ CLUSTER_WIDE = ("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition",
 WORKLOADS = ("Deployment", "StatefulSet")
 DEX = "argocd-dex-server"
 """Translates other kinds of sign-on; its image is not in the bundle."""
-REDIS = "/library/redis:"
-"""In the reference of an image: a cache, of which any version does."""
+ANY_VERSION = ("/library/redis:", "/library/haproxy:")
+"""In references of images: a cache and the way to it, of which any version does."""
 PART_OF = {"app.kubernetes.io/part-of": "argocd"}
 KNOWN_HOSTS = "argocd-ssh-known-hosts-cm"
 OIDC_SECRET = "oidc.clientSecret"  # noqa: S105 - a key of argocd-secret
@@ -40,9 +40,9 @@ def adapted(
     Parameters
     ----------
     images
-        References of the bundle's images, one of which is that of Redis.
+        References of the bundle's images, among them those of ``ANY_VERSION``.
     """
-    redis = next((image for image in images if REDIS in image), "")
+    instead = {part: image for image in images for part in ANY_VERSION if part in image}
     for item in published:
         name = item["metadata"]["name"]
         if name.startswith(DEX):
@@ -51,18 +51,18 @@ def adapted(
         if item["kind"] not in CLUSTER_WIDE:
             placed["metadata"] = {**item["metadata"], "namespace": NAMESPACE}
         if item["kind"] in WORKLOADS:
-            placed = _from_bundle(placed, redis)
+            placed = _from_bundle(placed, instead)
         yield deep_merge(placed, changes.get(f"{item['kind']} {name}", {}))
 
 
-def _from_bundle(workload: Manifest, redis: str) -> dict[str, Any]:
+def _from_bundle(workload: Manifest, instead: Mapping[str, str]) -> dict[str, Any]:
     """The workload with images that machines have already."""
     copied = copy.deepcopy(dict(workload))
     pod = copied["spec"]["template"]["spec"]
     for container in (*pod.get("initContainers", ()), *pod["containers"]):
         container["imagePullPolicy"] = "IfNotPresent"
-        if REDIS in container["image"]:
-            container["image"] = redis
+        image = container["image"]
+        container["image"] = next((have for part, have in instead.items() if part in image), image)
     return copied
 
 

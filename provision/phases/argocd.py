@@ -10,6 +10,7 @@ from cryptography import x509
 from pydantic import Field
 
 from provision import manifests
+from provision.argocd import availability
 from provision.argocd.access import Oidc, Rbac, Repository
 from provision.argocd.names import ADMIN_HASH, ADMIN_PASSWORD, NAMESPACE, SERVER, VAULT_PATH
 from provision.argocd.objects import (
@@ -30,6 +31,8 @@ from provision.dns.offers import Name
 from provision.dns.zones import DNS_NAME
 from provision.explain import DNS_LABEL
 from provision.facts import Facts, ServiceQuery
+from provision.manifests import KindIn
+from provision.merge import deep_merge
 from provision.objectsecrets import stored
 from provision.phase import Context, Decision, Manifest, Run, Skip, Unknown
 from provision.phases.cert_manager import CertManagerSettings
@@ -37,7 +40,7 @@ from provision.phases.dns import DnsSettings
 from provision.phases.load_balancer import address_problems
 from provision.phases.vault import VaultSettings, member_urls
 from provision.secretspec import Certificate, Random, SecretSpec, Verifier
-from provision.site import Address, SecretRef, Settings, Site
+from provision.site import Address, Part, SecretRef, Settings, Site
 
 TLS = "argocd-server-tls"
 """Secret with the server's certificate; the server notices when it changes."""
@@ -56,9 +59,12 @@ class ArgocdSettings(Settings):
     issuer: Annotated[str, Field(pattern=DNS_LABEL)] | None = None
     """One of ``cert_manager.issuers``, which signs its certificate; without it, the site's own
     authority does."""
-    replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    high_availability: bool = False
+    """Whether it goes on when any one machine is lost, which takes three that run pods: Redis
+    with two stand-ins, and everything else on another machine as well, or moved to one."""
+    replicas: Annotated[int, Field(ge=1, le=5)] | None = None
     """How many there are of what answers people and of what reads repositories, on different
-    machines where they can be."""
+    machines where they can be; without it 1, and 2 with ``high_availability``."""
     reconciliation_seconds: Annotated[int, Field(ge=5, le=86400)] = 60
     """Seconds between two looks at a repository whose server does not tell of commits itself."""
     rbac: Rbac = Rbac()
@@ -69,6 +75,11 @@ class ArgocdSettings(Settings):
         default_factory=dict
     )
     """Repositories that not everyone may read, or whose servers are not known to everyone."""
+
+    @property
+    def count(self) -> int:
+        """How many there are of what answers people and of what reads repositories."""
+        return self.replicas or (availability.REPLICAS if self.high_availability else 1)
 
 
 class Argocd(ClusterPhase):
@@ -96,6 +107,8 @@ class Argocd(ClusterPhase):
                     f"argocd.issuer {settings.issuer} is none of cert_manager.issuers"
                     f" ({', '.join(issuers) or 'there are none'})"
                 )
+        if settings.high_availability:
+            yield from _availability_problems(site)
         for key, reference in _references(settings):
             if reference.prompt:
                 yield (
@@ -131,16 +144,26 @@ class Argocd(ClusterPhase):
         site = context.site
         settings = site.settings(ArgocdSettings)
         self.version(context, "argocd")
-        published = self.published(context, "argocd-manifests")
+        if settings.high_availability:
+            file = self.published(context, "argocd-ha-manifests")
+            published: Sequence[Manifest] = list(availability.movable(file))
+        else:
+            published = self.published(context, "argocd-manifests")
         own = list(adapted(published, _changes(site, published), context.bundle.images))
         require_images(context.bundle, self.name, own)
         repositories = settings.repositories.items()
         return [
             manifests.namespace(NAMESPACE),
             *own,
+            *(availability.budgets() if settings.high_availability else ()),
             _certificate(site),
             *(repository_secret(name, repository, site) for name, repository in repositories),
         ]
+
+    def whole_kinds(self, context: Context) -> Sequence[KindIn]:
+        """What it is made of, alone or highly available: each has what the other has not."""
+        del context
+        return availability.KINDS
 
     def service(self, context: Context) -> ServiceQuery | None:
         """How the password stands in the site's Vault."""
@@ -165,7 +188,7 @@ class Argocd(ClusterPhase):
         if not unkept:
             return given
         leader = next(name for name in context.site.control_plane if name in facts.reachable)
-        nothing: dict[str, Any] = {"argocd_objects": []}
+        nothing: dict[str, Any] = {"argocd_objects": [], "argocd_leftovers": []}
         return Run(
             {**given.reasons, leader: [*given.reasons.get(leader, ()), *unkept]},
             variables={
@@ -183,6 +206,7 @@ class Argocd(ClusterPhase):
         first = host == context.site.control_plane[0]
         return {
             **super().variables(context, host),
+            "argocd_leftovers": [],
             "argocd_vault": vault_secrets(context.site) if first else {},
         }
 
@@ -215,6 +239,7 @@ def _changes(site: Site, published: Sequence[Manifest]) -> Changes:
         "policy.default": settings.rbac.default_role,
         "scopes": f"[{', '.join(settings.rbac.scopes)}]",
     }
+    controller = "Deployment" if settings.high_availability else "StatefulSet"
     changes: dict[str, Mapping[str, Any]] = {
         "ConfigMap argocd-cm": {"data": config},
         "ConfigMap argocd-cmd-params-cm": {"data": _parameters(settings)},
@@ -224,17 +249,44 @@ def _changes(site: Site, published: Sequence[Manifest]) -> Changes:
         "Service argocd-server": {
             "spec": {"type": "LoadBalancer", "loadBalancerIP": str(settings.address)}
         },
-        "StatefulSet argocd-application-controller": read_at_start,
+        f"{controller} {availability.CONTROLLER}": read_at_start,
         "Deployment argocd-repo-server": {
-            "spec": {**read_at_start["spec"], "replicas": settings.replicas}
+            "spec": {**read_at_start["spec"], "replicas": settings.count}
         },
-        "Deployment argocd-server": {"spec": _servers(settings.replicas)},
+        "Deployment argocd-server": {"spec": _servers(settings.count)},
     }
     own_keys = host_keys(repositories, site)
     if own_keys:
         keys = known_keys(published) + own_keys
         changes[f"ConfigMap {KNOWN_HOSTS}"] = {"data": {"ssh_known_hosts": keys}}
-    return changes
+    return deep_merge(changes, availability.spread()) if settings.high_availability else changes
+
+
+def _availability_problems(site: Site) -> Iterator[str]:
+    """What keeps each copy from being on a machine of its own."""
+    replicas = site.settings(ArgocdSettings).replicas
+    machines = [name for name, host in site.hosts.items() if Part.WORKER in host.parts]
+    if len(machines) < availability.MACHINES:
+        yield (
+            f"argocd.high_availability takes {availability.MACHINES} machines that run pods (part"
+            f" worker), and this site has {len(machines)} ({', '.join(machines) or 'none'}): each"
+            " copy of Redis is on another, and two must be left to agree; leave it out"
+        )
+    elif replicas is not None and replicas > len(machines):
+        yield (
+            f"argocd.replicas {replicas} is more than the {len(machines)} machines that run pods,"
+            " and with argocd.high_availability each is on another"
+        )
+    if replicas == 1:
+        yield (
+            "argocd.replicas 1 would be lost with its machine, against"
+            " argocd.high_availability: make it 2 or more, or leave it out"
+        )
+    if all(network.version == 6 for network in site.network.pods):
+        yield (
+            "argocd.high_availability takes pods with IPv4 addresses (network.pods): the Redis"
+            " that Argo CD's project publishes for it listens at no others"
+        )
 
 
 def _parameters(settings: ArgocdSettings) -> dict[str, str]:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from provision.argocd import availability
 from provision.argocd.objects import adapted
 from provision.dns.offers import Name
 from provision.phases.argocd import Argocd, _changes, vault_secrets
@@ -20,6 +21,7 @@ from tests.support.cases import make_context, make_site
 
 HOST = "argocd.site.example.org"
 REDIS = "docker.io/library/redis:7.0.15-bookworm"
+PROXY = "docker.io/library/haproxy:2.6.12-bookworm"
 
 
 def workload(kind: str, name: str, image: str) -> dict[str, Any]:
@@ -48,6 +50,21 @@ PUBLISHED: list[dict[str, Any]] = [
     workload("Deployment", "argocd-server", OWN),
     workload("StatefulSet", "argocd-application-controller", OWN),
 ]
+AVAILABLE: list[dict[str, Any]] = [
+    *(item for item in PUBLISHED if "redis" not in item["metadata"]["name"]),
+    {
+        "kind": "ConfigMap",
+        "metadata": {"name": "argocd-cmd-params-cm"},
+        "data": {"redis.server": "argocd-redis-ha-haproxy:6379"},
+    },
+    workload("Deployment", "argocd-applicationset-controller", OWN),
+    workload("Deployment", "argocd-notifications-controller", OWN),
+    workload(
+        "Deployment", "argocd-redis-ha-haproxy", "public.ecr.aws/docker/library/haproxy:3-alpine"
+    ),
+    workload("StatefulSet", "argocd-redis-ha-server", "public.ecr.aws/docker/library/redis:8"),
+]
+"""As much of the highly available manifests as is changed."""
 
 
 def site(*others: str, **settings: Any) -> Site:
@@ -62,6 +79,13 @@ def problems(*others: str, **settings: Any) -> list[str]:
 def made(**settings: Any) -> dict[str, Mapping[str, Any]]:
     changes = _changes(site(**settings), PUBLISHED)
     objects = adapted(PUBLISHED, changes, ["registry.k8s.io/pause:3", REDIS])
+    return {f"{item['kind']} {item['metadata']['name']}": item for item in objects}
+
+
+def available(**settings: Any) -> dict[str, Mapping[str, Any]]:
+    published = list(availability.movable(AVAILABLE))
+    changes = _changes(site(high_availability=True, **settings), published)
+    objects = adapted(published, changes, ["registry.k8s.io/pause:3", REDIS, PROXY])
     return {f"{item['kind']} {item['metadata']['name']}": item for item in objects}
 
 
@@ -278,3 +302,111 @@ def test_vault_keeps_the_password_where_the_site_has_one() -> None:
     (secret,) = vault_secrets(site("vault"))["secrets"].items()
     fields = {"username": "admin", "url": f"https://{HOST}"}
     assert secret == ("secret/argocd/admin", {"fields": fields, "secret": "argocd/admin-password"})
+
+
+def test_high_availability_takes_three_machines_that_run_pods() -> None:
+    assert problems(high_availability=True) == []
+    only_leads = {"parts": ["control_plane"]}
+    argocd = {"address": "192.0.2.205", "host": HOST, "high_availability": True}
+    changes = {"argocd": argocd, "hosts": {"n1": only_leads, "n3": only_leads}}
+    (problem,) = Argocd().validate_site(make_site(changes, "load_balancer"))
+    assert problem == (
+        "argocd.high_availability takes 3 machines that run pods (part worker), and this site has"
+        " 2 (n2, n4): each copy of Redis is on another, and two must be left to agree; leave it"
+        " out"
+    )
+
+
+def test_each_copy_of_a_highly_available_one_has_a_machine() -> None:
+    assert problems(high_availability=True, replicas=4) == []
+    assert problems(high_availability=True, replicas=5) == [
+        (
+            "argocd.replicas 5 is more than the 4 machines that run pods, and with"
+            " argocd.high_availability each is on another"
+        )
+    ]
+    assert problems(replicas=5) == [], "without it they may share one"
+    assert problems(high_availability=True, replicas=1) == [
+        (
+            "argocd.replicas 1 would be lost with its machine, against argocd.high_availability:"
+            " make it 2 or more, or leave it out"
+        )
+    ]
+
+
+def test_a_highly_available_one_takes_pods_with_ipv4() -> None:
+    argocd = {"address": "192.0.2.205", "host": HOST, "high_availability": True}
+    only_6 = {"machines": "2001:db8::/64", "pods": "fd00:1::/56", "services": "fd00:2::/112"}
+    model = make_site({"argocd": argocd}, "load_balancer")
+    network = type(model.network).model_validate(only_6)
+    (problem,) = Argocd().validate_site(model.model_copy(update={"network": network}))
+    assert problem.startswith("argocd.high_availability takes pods with IPv4 addresses")
+
+
+def test_a_highly_available_one_runs_what_the_bundle_has() -> None:
+    images = {
+        container["image"]
+        for item in available().values()
+        if "spec" in item and "template" in item["spec"]
+        for container in item["spec"]["template"]["spec"]["containers"]
+    }
+    assert images == {OWN, REDIS, PROXY}
+
+
+def test_what_can_be_there_once_only_moves_away_from_a_lost_machine() -> None:
+    found = available(reconciliation_seconds=10)
+    assert "StatefulSet argocd-application-controller" not in found
+    spec = found["Deployment argocd-application-controller"]["spec"]
+    assert spec["strategy"] == {"type": "Recreate"}
+    looks = spec["template"]["metadata"]["annotations"]
+    assert looks == {"provision/reconciliation": "10s"}
+    for name in ("argocd-application-controller", "argocd-notifications-controller"):
+        pod = found[f"Deployment {name}"]["spec"]["template"]["spec"]
+        assert {(one["key"], one["tolerationSeconds"]) for one in pod["tolerations"]} == {
+            ("node.kubernetes.io/not-ready", 30),
+            ("node.kubernetes.io/unreachable", 30),
+        }
+    (published,) = [
+        item for item in AVAILABLE if item["metadata"]["name"] == "argocd-application-controller"
+    ]
+    assert published["kind"] == "StatefulSet", "what is published is not changed"
+
+
+def test_what_can_be_there_twice_is_and_is_changed_one_by_one() -> None:
+    found = available()
+    for name in ("repo-server", "server", "applicationset-controller"):
+        spec = found[f"Deployment argocd-{name}"]["spec"]
+        assert spec["replicas"] == 2
+        assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    parameters = found["ConfigMap argocd-cmd-params-cm"]["data"]
+    assert parameters["applicationsetcontroller.enable.leader.election"] == "true"
+    assert parameters["redis.server"] == "argocd-redis-ha-haproxy:6379"
+    assert parameters["controller.resource.health.persist"] == "true"
+    assert available(replicas=3)["Deployment argocd-server"]["spec"]["replicas"] == 3
+
+
+def test_a_single_one_is_what_it_was() -> None:
+    found = made()
+    assert "strategy" not in found["Deployment argocd-server"]["spec"]
+    assert found["Deployment argocd-server"]["spec"]["replicas"] == 1
+    pod = found["StatefulSet argocd-application-controller"]["spec"]["template"]["spec"]
+    assert "tolerations" not in pod
+
+
+def test_a_drain_takes_one_of_each_at_a_time(tmp_path: Path) -> None:
+    def budgets(**settings: Any) -> set[str]:
+        objects = Argocd().objects(make_context(site(**settings), tmp_path))
+        return {
+            item["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"]
+            for item in objects
+            if item["kind"] == "PodDisruptionBudget"
+        }
+
+    assert budgets() == set()
+    assert budgets(high_availability=True) == {
+        "argocd-applicationset-controller",
+        "argocd-redis-ha",
+        "argocd-redis-ha-haproxy",
+        "argocd-repo-server",
+        "argocd-server",
+    }
