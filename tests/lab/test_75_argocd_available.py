@@ -193,9 +193,10 @@ def test_the_machine_of_redis_master_is_lost(
         wait_until("its address", lambda: argocd.answers(session), seconds=120)
         own = available.state / "secrets" / "argocd" / "admin-password"
         assert argocd.log_in(session, own.read_text()) == 200
-    for once in ONCE:
-        # Until the cluster misses the machine it takes what was there for ready.
-        wait_until(once, lambda once=once: _only_on(available, once, left), seconds=240)
+    # Until the cluster misses the machine it takes what was there for ready.
+    wait_until(
+        "what moves", lambda: all(_only_on(available, once, left) for once in ONCE), seconds=240
+    )
 
     victim.start()
     took = wait_until("health", lambda: available.provision("status"), seconds=300)
