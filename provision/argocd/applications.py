@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Object = Mapping[str, Any]
+SHORT = 8
+"""Characters of a commit's hash that are shown."""
+_COMMIT = re.compile("[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,18 @@ class Standing:
     sync: str
     health: str
     revision: str
-    """Commit that it was last compared with."""
+    """Commit that it was last compared with; where that could not be done, because what the
+    repository says does not render, the commit that runs and the branch after it, as git writes
+    a range."""
     why: str
     """What Argo CD says where it is not as it should be; empty where it says nothing."""
     resource: Resource | None
     """The first resource that is not as it should be."""
+
+    @property
+    def short_revision(self) -> str:
+        """The commit as people read it."""
+        return self.revision[:SHORT] if _COMMIT.fullmatch(self.revision) else self.revision
 
     @property
     def well(self) -> bool:
@@ -72,7 +83,7 @@ def standings(applications: Iterable[Object]) -> Iterator[Standing]:
             name=item["metadata"]["name"],
             sync=sync,
             health=health,
-            revision=str(status.get("sync", {}).get("revision", "")),
+            revision=_revision(status),
             why="" if well else next(_reasons(status, resource), ""),
             resource=None if resource is None else _named(resource),
         )
@@ -133,6 +144,14 @@ def _reasons(status: Object, resource: Object | None) -> Iterator[str]:
         yield str(operation.get("message", ""))
     if not status:
         yield "Argo CD has not looked at it yet"
+
+
+def _revision(status: Object) -> str:
+    compared = str(status.get("sync", {}).get("revision", ""))
+    applied = [str(one.get("revision", "")) for one in status.get("history") or ()]
+    if applied and compared and not _COMMIT.fullmatch(compared):
+        return f"{applied[-1][:SHORT]}..{compared}"
+    return compared
 
 
 def _named(resource: Object) -> Resource:

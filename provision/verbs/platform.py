@@ -78,7 +78,7 @@ def render(status: PlatformStatus) -> Iterator[str]:
         reason = status.exceptions.get(one.name, "")
         mark = "ok " if one.well else "-  " if reason else "BAD"
         excused = f"  (need not be: {reason})" if reason else ""
-        state = f"{one.sync:10} {one.health:11} {one.revision[:8]:8}"
+        state = f"{one.sync:10} {one.health:11} {one.short_revision:8}"
         yield f"{mark}  {one.name:{width}}  {state}  {one.detail}{excused}".rstrip()
     yield summary(status.applications)
 

@@ -85,7 +85,7 @@ def render(compared: Sequence[Comparison]) -> Iterator[str]:
     width = max((len(one.standing.name) for one in compared), default=0)
     for one in compared:
         found = one.standing
-        yield f"{found.name:{width}}  {found.revision[:8]:8}  {_said(one)}".rstrip()
+        yield f"{found.name:{width}}  {found.short_revision:8}  {_said(one)}".rstrip()
 
 
 def _said(compared: Comparison) -> str:

@@ -254,7 +254,7 @@ def test_a_commit_that_does_not_render_is_named_and_what_ran_goes_on(
     (line,) = [line for line in printed.splitlines() if line.startswith("BAD  web")]
     report(line)
     assert "note.yaml" in line
-    assert good[:8] in line, "the last that rendered"
+    assert f"{good[:8]}..main" in line, "between the last that rendered and the branch"
     assert argocd.serves("third")
     site.provision("platform", "diff", "web", expect=ExitCode.UNHEALTHY)
     argocd.git.revert()

@@ -94,6 +94,20 @@ def test_all_are_told_in_one_line() -> None:
     assert summary([]) == "no applications"
 
 
+def test_what_does_not_render_lies_between_the_commit_that_runs_and_the_branch() -> None:
+    history = [{"revision": "a" * 40}, {"revision": "b" * 40}]
+    (found,) = standings([application("web", "Unknown", "Healthy", revision="main")])
+    assert found.short_revision == "main", "nothing was ever applied"
+    (found,) = standings(
+        [application("web", "Unknown", "Healthy", revision="main", history=history)]
+    )
+    assert found.short_revision == "bbbbbbbb..main"
+    (found,) = standings(
+        [application("web", "OutOfSync", "Healthy", revision="c" * 40, history=history)]
+    )
+    assert found.short_revision == "cccccccc"
+
+
 def test_status_tells_each_and_excuses_the_exceptions() -> None:
     status = PlatformStatus(list(standings(MIXED)), {"new": "nobody needs it yet"})
     assert list(render(status)) == [

@@ -16,7 +16,7 @@ def differing(*resources: tuple[str, str], sync: str = "OutOfSync", **status: An
         {"group": "apps", "kind": "Deployment", "namespace": "web", "name": name, "status": state}
         for name, state in resources
     ]
-    found = {"sync": {"status": sync, "revision": "0123456789"}, "resources": listed, **status}
+    found = {"sync": {"status": sync, "revision": "0123456789" * 4}, "resources": listed, **status}
     return {"metadata": {"name": "web"}, "status": found}
 
 
