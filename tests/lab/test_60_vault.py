@@ -57,6 +57,15 @@ def test_the_leader_dies(lab: Lab, report: Callable[[str], None]) -> None:
     assert read(lab) == "after"
 
 
+def test_a_member_that_runs_and_answers_nobody(lab: Lab) -> None:
+    active = leader(lab)
+    active.run("pkill -STOP -x vault")
+    wait_until("another one takes writes", lambda: write(lab, "without it"), seconds=60)
+    lab.provision("up", "--no-verify")
+    lab.provision("vault", "status")
+    assert lab.provision("plan", "--only", "vault").count("nothing to do") == 1
+
+
 def test_clients_of_the_address_outlive_the_leader(lab: Lab, report: Callable[[str], None]) -> None:
     with _writing(lab) as gaps:
         leader(lab).run("systemctl kill --kill-whom=main --signal=KILL vault")
