@@ -27,7 +27,7 @@ from provision.leftovers import Leftover
 from provision.manifests import KindIn
 from provision.paths import cache_path, state_path
 from provision.phase import AnsiblePhase, Context, Phase
-from provision.plan import discover, phases_of, settings_models
+from provision.plan import discover, on_request, phases_of, settings_models
 from provision.privatefiles import make_folder
 from provision.reveal import reveal
 from provision.secrets import SecretStore
@@ -115,6 +115,12 @@ def _refuse_unknown_version(kubernetes: str) -> None:
         )
 
 
+def _refuse_unknown_components(requested: Iterable[str]) -> None:
+    from provision.bundle.catalog import catalog
+
+    catalog().refuse_unknown(requested, "the site file")
+
+
 def _phase(name: str) -> Phase:
     return next(phase for phase in discover() if phase.name == name)
 
@@ -178,6 +184,7 @@ class Application:
             )
         except BundleError:
             _refuse_unknown_version(self._kubernetes_version)
+            _refuse_unknown_components(self.on_request)
             raise
 
     @cached_property
@@ -216,15 +223,19 @@ class Application:
         Raises
         ------
         BundleError
-            It has other versions, or is without something that has to be asked for.
+            It has other versions, or is without something that has to be asked for, or nothing
+            of that name can be had.
         """
         bundle.require_versions(self.site.bundle.versions)
+        if not set(self.on_request) <= set(bundle.versions):
+            # Only then: it takes half a second.
+            _refuse_unknown_components(self.on_request)
         bundle.require(self.on_request)
 
     @property
     def on_request(self) -> tuple[str, ...]:
         """What the site's components are made of that a bundle has only on request."""
-        return tuple(sorted({name for phase in self.phases for name in phase.on_request}))
+        return on_request(self.site)
 
     @property
     def role_packages(self) -> frozenset[str]:

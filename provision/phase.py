@@ -186,9 +186,6 @@ class Phase(ABC):
     """Phases that must be through before this one starts."""
     settings: ClassVar[type[Settings]]
     """The component's settings in the site file."""
-    on_request: ClassVar[tuple[str, ...]] = ()
-    """What it is made of that a bundle has only on request (``bundle build --with``)."""
-
     bundled: ClassVar[tuple[str, ...]] = ()
     """Components of the bundle's catalog that are there for this component's sake; a bundle for a
     site that has none of those who name it is built without it."""
@@ -204,6 +201,11 @@ class Phase(ABC):
     def validate_site(self, site: Site) -> Iterator[str]:
         """What is wrong with the site as this component sees it, one sentence each."""
         return iter(())
+
+    def on_request(self, site: Site) -> tuple[str, ...]:
+        """What it takes on ``site`` that a bundle has only on request (``bundle build --with``)."""
+        del site
+        return ()
 
     def secrets(self, site: Site) -> Sequence[SecretSpec]:
         """Secrets that must exist before the effect runs."""

@@ -83,7 +83,7 @@ def not_needed(site: Site) -> frozenset[str]:
 
 def on_request(site: Site) -> tuple[str, ...]:
     """What ``site`` needs that a bundle has only on request."""
-    return tuple(sorted({name for phase in phases_of(site) for name in phase.on_request}))
+    return tuple(sorted({name for phase in phases_of(site) for name in phase.on_request(site)}))
 
 
 def select(phases: Sequence[Phase], names: Iterable[str]) -> tuple[Phase, ...]:

@@ -10,7 +10,7 @@ Kubernetes version and returns it with all placeholders filled.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -496,6 +496,24 @@ class Catalog(Model):
         """Names of the components that a bundle has only where it is built with them."""
         return tuple(one.name for one in self.components if one.on_request)
 
+    def refuse_unknown(self, requested: Iterable[str], where: str = "") -> None:
+        """Refuse names that are no components on request; ``where`` is where they stand.
+
+        Raises
+        ------
+        BundleError
+            Some are not; the error lists those that there are.
+        """
+        unknown = sorted(set(requested) - set(self.on_request()))
+        if unknown:
+            raise BundleError(
+                "the catalog has no component of this name that is built on request",
+                where=where,
+                found=", ".join(unknown),
+                wanted=", ".join(self.on_request()),
+                fix="provision bundle list shows what can be had",
+            )
+
     def select(
         self,
         kubernetes: str,
@@ -525,14 +543,7 @@ class Catalog(Model):
             or not the one that is asked for.
             Or what is requested is no component on request.
         """
-        unknown = sorted(set(requested) - set(self.on_request()))
-        if unknown:
-            raise BundleError(
-                "the catalog has no component of this name that is built on request",
-                found=", ".join(unknown),
-                wanted=", ".join(self.on_request()),
-                fix="provision bundle list shows what can be had",
-            )
+        self.refuse_unknown(requested)
         for name in versions:
             self.component(name)
         self._require_known(kubernetes)

@@ -89,8 +89,12 @@ class Argocd(ClusterPhase):
     after = ("cert_manager", "cilium", "depot", "dns", "load_balancer", "machine", "vault")
     settings = ArgocdSettings
     bundled = ("argocd",)
-    on_request = bundled
     namespace = NAMESPACE
+
+    def on_request(self, site: Site) -> tuple[str, ...]:
+        """All of it."""
+        del site
+        return self.bundled
 
     def validate_site(self, site: Site) -> Iterator[str]:
         """It needs an address, a name and a certificate, and secrets that are there."""

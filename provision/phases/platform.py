@@ -57,6 +57,9 @@ class PlatformSettings(Settings):
     """Name of the application that is all the others, and of their project."""
     sources: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Further repositories that applications may come from; ``*`` stands for any text."""
+    images: tuple[Annotated[str, Field(pattern=DNS_LABEL)], ...] = ()
+    """Components whose images the applications take, of those that a bundle has only on request,
+    such as ``keycloak``; ``provision bundle list`` names them."""
     values: dict[str, Any] = Field(default_factory=dict)
     """The site's values for the folder's Helm chart."""
     value_files: tuple[Annotated[str, Field(min_length=1)], ...] = ()
@@ -97,6 +100,10 @@ class Platform(ClusterPhase):
     )
     settings = PlatformSettings
     namespace = NAMESPACE
+
+    def on_request(self, site: Site) -> tuple[str, ...]:
+        """What the site says that its applications take."""
+        return site.settings(PlatformSettings).images
 
     def validate_site(self, site: Site) -> Iterator[str]:
         """Whatever is to be ignored must be named."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from provision.app import Application
+from provision.bundle.catalog import catalog
 from provision.bundle.lock import SIGNATURE
 from provision.bundle.signing import KeyRing
 from provision.checks import Finding
@@ -50,9 +52,11 @@ def bundle(folder: Path, **given: Any) -> SmallBundle:
     return made
 
 
-def checked(folder: Path, *components: str) -> list[Finding]:
+def checked(
+    folder: Path, *components: str, changes: Mapping[str, Any] = MappingProxyType({})
+) -> list[Finding]:
     """Findings about the site as a whole; those about machines are there besides."""
-    site = make_site({}, *components)
+    site = make_site(changes, *components)
     site.place(folder)
     application = Application(site)
     vars(application)["machines"] = SilentMachines()
@@ -76,6 +80,25 @@ def test_a_bundle_without_argo_cd(folder: Path) -> None:
     assert (lacking.severity, lacking.fix) == ("error", f"{BUILD} --with argocd")
     assert (helm.what, helm.found.split(": ")[-1]) == ("the bundle has no such file", "helm")
     assert unrendered.what == NO_HELM
+
+
+def test_a_bundle_without_the_images_of_the_applications(folder: Path) -> None:
+    bundle(folder, requested=("argocd",))
+    changes = {"platform": {"images": ["keycloak", "openldap"]}}
+    lacking, *_ = checked(folder, "argocd", "platform", changes=changes)
+    assert lacking.what == "the bundle has no keycloak, openldap, which the site file names"
+    assert lacking.fix == f"{BUILD} --with argocd --with keycloak --with openldap"
+
+
+@pytest.mark.parametrize("there_is_one", [True, False])
+def test_images_that_there_are_not(folder: Path, *, there_is_one: bool) -> None:
+    if there_is_one:
+        bundle(folder)
+    changes = {"platform": {"images": ["keycloak", "ldap"]}}
+    unknown, *_ = checked(folder, "argocd", "platform", changes=changes)
+    assert unknown.what == ("the catalog has no component of this name that is built on request")
+    assert unknown.found == "the site file: ldap"
+    assert unknown.wanted == ", ".join(catalog().on_request())
 
 
 def test_a_damaged_bundle_is_not_called_a_missing_one(folder: Path) -> None:

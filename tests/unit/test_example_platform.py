@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from provision.bundle.catalog import catalog, default_kubernetes_version
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "platform"
 APPLICATIONS = sorted(path.name for path in (EXAMPLE / "applications").iterdir())
@@ -73,3 +76,19 @@ def test_everybody_of_the_directory_has_a_password() -> None:
     files = {entry["file"] for entry in values["vault"]["secrets"]["directory"]}
     people = {f"people/{person['name']}" for person in values["people"]}
     assert files == people | {"reader", "numbered"}
+
+
+def test_the_bundle_brings_the_images_of_all_applications() -> None:
+    requested = _yaml(EXAMPLE / "site.yaml")["platform"]["images"]
+    chosen = catalog().select(default_kubernetes_version(), "amd64", requested=requested)
+    brought = {image.reference for one in chosen.components for image in one.images}
+    taken = {image for name in APPLICATIONS for image in _images(_values(name))}
+    assert taken
+    assert taken <= brought
+
+
+def _images(values: Any) -> Iterator[str]:
+    """Whatever stands under a key ``image``, at any depth."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from [value] if key == "image" else _images(value)

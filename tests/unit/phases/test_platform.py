@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from provision.phases.platform import Platform
+from provision.plan import on_request
 from provision.site import Site
 from tests.support.cases import make_context, make_site
 
@@ -28,6 +29,11 @@ def test_without_argo_cd_nothing_is_waited_for() -> None:
     alone = make_site({"platform": {"repository": URL}})
     assert list(Platform().validate_site(alone)) == []
     assert Platform().gates(make_context(alone), []) == ()
+
+
+def test_the_bundle_has_to_bring_the_images_that_the_site_names() -> None:
+    assert on_request(site()) == ("argocd",)
+    assert on_request(site(images=["openldap", "keycloak"])) == ("argocd", "keycloak", "openldap")
 
 
 def test_ignored_differences_must_name_fields() -> None:
