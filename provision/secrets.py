@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import re
+from binascii import hexlify
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -53,6 +54,11 @@ MARKER = ".store.json"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*", re.ASCII)
 """Names of secrets: relative paths of lower-case letters, digits, ``.``, ``_`` and ``-``."""
 
+_ENCODINGS: Mapping[str, Callable[[bytes], bytes]] = {
+    "base64": base64.b64encode,
+    "base64url": base64.urlsafe_b64encode,
+    "hex": hexlify,
+}
 _VERIFIERS = {"scram": scram, "bcrypt": bcrypted}
 _REFERENCE = re.compile(r"\{(secret|base64):([^{}]+)\}")
 _RESTORE = (
@@ -451,7 +457,7 @@ class SecretStore:
                 key = self._key_of(spec, pki.new_rsa_key)
                 self._write(f"{spec.name}.pub", pki.public_key(key))
             case Random():
-                self._write(spec.name, base64.b64encode(os.urandom(spec.size)))
+                self._write(spec.name, _ENCODINGS[spec.encoding](os.urandom(spec.size)))
             case Text():
                 self._write(spec.name, self._composed(spec) or b"")
             case Verifier():

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Usage = Literal["server", "client"]
+Encoding = Literal["base64", "base64url", "hex"]
+"""Base64 with either alphabet (RFC 4648, sections 4 and 5), padded; or two digits a byte."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,12 @@ class KeyPair:
 
 @dataclass(frozen=True)
 class Random:
-    """Random bytes, base64-encoded, as the secret ``name``."""
+    """Random bytes, encoded as text without an end of line, as the secret ``name``."""
 
     name: str
     size: int = 32
+    """Bytes."""
+    encoding: Encoding = "base64"
     renewable: bool = False
     """Whether all who need it get another one by the next ``up``."""
 

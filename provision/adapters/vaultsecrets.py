@@ -1,7 +1,9 @@
 """Keeps secrets of the site in its Vault, for those who use what they are for.
 
-A secret is described without its value: ``fields`` as plain data, and as ``secret`` the name of the
-site's own secret that is its password. Other fields, which others wrote there, stay.
+A secret is described without its values: ``fields`` as plain data, and as ``secrets`` the names of
+the site's own secrets that are further fields. Those that ``initial`` names are begun with the
+site's secret, and belong to the people who keep them in Vault from then on. Other fields, which
+others wrote there, stay.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ class VaultSecrets:
     def read(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """How each of ``secrets`` stands in the Vault of ``members``, by its path.
 
-        ``kept``, ``missing`` or ``another``, in ``found``; or as ``error``, why nobody knows.
+        ``kept``, ``missing``, ``another`` or ``incomplete`` (something initial is not there), in
+        ``found``; or as ``error``, why nobody knows.
         """
         try:
             api = self._active(arguments["members"])
@@ -51,7 +54,9 @@ class VaultSecrets:
         written = []
         for path, secret in arguments["secrets"].items():
             if self._state(api, path, secret) != "kept":
-                api.keep_secret(path, {**(api.secret(path) or {}), **self._fields(secret)})
+                begun = self._values(secret.get("initial", {}))
+                fields = {**begun, **(api.secret(path) or {}), **self._wanted(secret)}
+                api.keep_secret(path, fields)
                 written.append(path)
         return written
 
@@ -66,9 +71,13 @@ class VaultSecrets:
         found = api.secret(path) if api else None
         if found is None:
             return "missing"
-        wanted = self._fields(secret)
-        return "kept" if {name: found.get(name) for name in wanted} == wanted else "another"
+        wanted = self._wanted(secret)
+        if {name: found.get(name) for name in wanted} != wanted:
+            return "another"
+        return "incomplete" if secret.get("initial", {}).keys() - found.keys() else "kept"
 
-    def _fields(self, secret: Mapping[str, Any]) -> dict[str, str]:
-        password = self.vault.secrets.read(secret["secret"]).decode()
-        return {**secret["fields"], "password": password}
+    def _wanted(self, secret: Mapping[str, Any]) -> dict[str, str]:
+        return {**secret.get("fields", {}), **self._values(secret.get("secrets", {}))}
+
+    def _values(self, names: Mapping[str, str]) -> dict[str, str]:
+        return {field: self.vault.secrets.read(name).decode() for field, name in names.items()}

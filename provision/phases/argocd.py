@@ -26,19 +26,17 @@ from provision.argocd.objects import (
     secret_data,
 )
 from provision.charts import require_images
-from provision.clusterphase import ClusterPhase
 from provision.dns.offers import Name
 from provision.dns.zones import DNS_NAME
 from provision.explain import DNS_LABEL
-from provision.facts import Facts, ServiceQuery
 from provision.manifests import KindIn
 from provision.merge import deep_merge
 from provision.objectsecrets import stored
-from provision.phase import Context, Decision, Manifest, Run, Skip, Unknown
+from provision.phase import Context, Manifest
 from provision.phases.cert_manager import CertManagerSettings
 from provision.phases.dns import DnsSettings
 from provision.phases.load_balancer import address_problems
-from provision.phases.vault import VaultSettings, member_urls
+from provision.secretkeeping import SecretKeepingPhase
 from provision.secretspec import Certificate, Random, SecretSpec, Verifier
 from provision.site import Address, Part, SecretRef, Settings, Site
 
@@ -82,7 +80,7 @@ class ArgocdSettings(Settings):
         return self.replicas or (availability.REPLICAS if self.high_availability else 1)
 
 
-class Argocd(ClusterPhase):
+class Argocd(SecretKeepingPhase):
     """What Argo CD's project publishes, set up for the site."""
 
     name = "argocd"
@@ -169,64 +167,19 @@ class Argocd(ClusterPhase):
         del context
         return availability.KINDS
 
-    def service(self, context: Context) -> ServiceQuery | None:
-        """How the password stands in the site's Vault."""
-        secrets = vault_secrets(context.site)
-        return ServiceQuery("vault secrets", secrets) if secrets else None
-
-    def decide(self, context: Context, facts: Facts) -> Decision:
-        """Run for objects that differ, and for a password that Vault does not keep."""
-        decided = super().decide(context, facts)
-        told = facts.services.get(self.name)
-        if told is None or isinstance(decided, Unknown):
-            return decided
-        unkept = [
-            f"secret {path} of Vault is {state}, wanted kept"
-            for path, state in told["found"].items()
-            if state != "kept"
-        ]
-        if isinstance(decided, Skip) and not unkept:
-            waiting = f"the password cannot be kept in Vault: {told['error']}"
-            return Skip(decided.reason, attention=waiting) if told["error"] else decided
-        given = decided if isinstance(decided, Run) else Run({})
-        if not unkept:
-            return given
-        leader = next(name for name in context.site.control_plane if name in facts.reachable)
-        nothing: dict[str, Any] = {"argocd_objects": [], "argocd_leftovers": []}
-        return Run(
-            {**given.reasons, leader: [*given.reasons.get(leader, ()), *unkept]},
-            variables={
-                **given.variables,
-                leader: {
-                    **given.variables.get(leader, nothing),
-                    "argocd_vault": vault_secrets(context.site),
-                },
-            },
-            lead=leader,
-        )
+    def kept(self, site: Site) -> Mapping[str, Mapping[str, Any]]:
+        """The password of ``admin``."""
+        fields = {"username": "admin", "url": f"https://{host_of(site)}"}
+        return {VAULT_PATH: {"fields": fields, "secrets": {"password": ADMIN_PASSWORD}}}
 
     def variables(self, context: Context, host: str) -> Mapping[str, Any]:
         """Variables of the role ``argocd``."""
-        first = host == context.site.control_plane[0]
-        return {
-            **super().variables(context, host),
-            "argocd_leftovers": [],
-            "argocd_vault": vault_secrets(context.site) if first else {},
-        }
+        return {**super().variables(context, host), "argocd_leftovers": []}
 
 
 def host_of(site: Site) -> str:
     """The name by which Argo CD is reached."""
     return site.settings(ArgocdSettings).host or f"argocd.{site.settings(DnsSettings).zone}"
-
-
-def vault_secrets(site: Site) -> dict[str, Any]:
-    """The password as the site's Vault keeps it; nothing where it has no Vault."""
-    if not site.has(VaultSettings):
-        return {}
-    fields = {"username": "admin", "url": f"https://{host_of(site)}"}
-    secret = {"fields": fields, "secret": ADMIN_PASSWORD}
-    return {"members": member_urls(site), "secrets": {VAULT_PATH: secret}}
 
 
 def _changes(site: Site, published: Sequence[Manifest]) -> Changes:

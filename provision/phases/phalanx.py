@@ -93,6 +93,7 @@ class Phalanx(AgreementPhase):
         "local_storage",
         "machine",
         "platform",
+        "postgresql",
         "shared_storage",
         "vault",
         "vault_kubernetes",

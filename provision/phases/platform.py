@@ -7,17 +7,25 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from provision import manifests
 from provision.argocd.access import URL
 from provision.argocd.names import NAMESPACE
-from provision.clusterphase import ClusterPhase
 from provision.explain import DNS_LABEL
 from provision.facts import Facts
-from provision.phase import Context, Decision, GateSpec, Manifest, Skip
+from provision.phase import Context, Decision, GateSpec, Manifest, Run, Skip, Unknown
 from provision.phases.argocd import ArgocdSettings
+from provision.phases.vault import VaultSettings
+from provision.secretkeeping import SecretKeepingPhase
+from provision.secretspec import Encoding, Random, SecretSpec
 from provision.site import Model, Settings, Site
 
 THIS_CLUSTER = "https://kubernetes.default.svc"
 EVERYTHING = ({"group": "*", "kind": "*"},)
+ENGINE = "secret"
+"""The engine for secrets that the site's Vault has."""
+PLAIN = r"^[a-z0-9][a-z0-9_-]*$"
+"""Without a dot, which stands between path and field where the site keeps the secret."""
+SecretPath = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*$")]
 ApplicationName = Annotated[str, Field(pattern=DNS_LABEL)]
 
 
@@ -40,6 +48,18 @@ class Ignored(Model):
     """Field managers, all of whose fields are meant."""
 
 
+class MadeSecret(Model):
+    """A secret that is made at random, once, and is in the care of Vault from then on."""
+
+    fields: Annotated[tuple[Annotated[str, Field(pattern=PLAIN)], ...], Field(min_length=1)]
+    """Its fields in Vault, each with a value of its own."""
+    size: Annotated[int, Field(ge=8, le=1024)] = 32
+    """Random bytes of each."""
+    encoding: Encoding = "hex"
+    """How the bytes are written: ``hex``, ``base64``, or ``base64url``, which has no ``+`` and
+    no ``/``."""
+
+
 class PlatformSettings(Settings):
     """The platform's repository, and how it is followed."""
 
@@ -60,6 +80,9 @@ class PlatformSettings(Settings):
     images: tuple[Annotated[str, Field(pattern=DNS_LABEL)], ...] = ()
     """Components whose images the applications take, of those that a bundle has only on request,
     such as ``keycloak``; ``provision bundle list`` names them."""
+    secrets: dict[SecretPath, MadeSecret] = Field(default_factory=dict)
+    """Secrets of the applications by their path in the site's Vault, such as
+    ``secret/platform/web``, where they are before any application is."""
     values: dict[str, Any] = Field(default_factory=dict)
     """The site's values for the folder's Helm chart."""
     value_files: tuple[Annotated[str, Field(min_length=1)], ...] = ()
@@ -80,7 +103,7 @@ class PlatformSettings(Settings):
     """Seconds within which every application must be Synced and Healthy."""
 
 
-class Platform(ClusterPhase):
+class Platform(SecretKeepingPhase):
     """A project, and the application that is all applications."""
 
     name = "platform"
@@ -94,6 +117,7 @@ class Platform(ClusterPhase):
         "load_balancer",
         "local_storage",
         "machine",
+        "postgresql",
         "shared_storage",
         "vault",
         "vault_kubernetes",
@@ -106,14 +130,37 @@ class Platform(ClusterPhase):
         return site.settings(PlatformSettings).images
 
     def validate_site(self, site: Site) -> Iterator[str]:
-        """Whatever is to be ignored must be named."""
+        """Whatever is to be ignored must be named, and secrets need a Vault."""
         settings = site.settings(PlatformSettings)
+        if settings.secrets and not site.has(VaultSettings):
+            yield "platform.secrets are kept in the site's Vault, and this site has none (vault)"
+        for path in settings.secrets:
+            if not path.startswith(f"{ENGINE}/"):
+                yield (
+                    f"platform.secrets.{path} is in no engine of the site's Vault: write"
+                    f" {ENGINE}/{path}"
+                )
         for number, ignored in enumerate(settings.ignore_differences):
             if not (ignored.json_pointers or ignored.jq_paths or ignored.managers):
                 yield (
                     f"platform.ignore_differences.{number} names no field: give json_pointers,"
                     " jq_paths or managers"
                 )
+
+    def secrets(self, site: Site) -> Sequence[SecretSpec]:
+        """A random value for each field of the applications' secrets."""
+        return [
+            Random(_name_of(path, field), secret.size, encoding=secret.encoding)
+            for path, secret in site.settings(PlatformSettings).secrets.items()
+            for field in secret.fields
+        ]
+
+    def kept(self, site: Site) -> Mapping[str, Mapping[str, Any]]:
+        """The applications' secrets; what people change in Vault stays as they say."""
+        return {
+            path: {"initial": {field: _name_of(path, field) for field in secret.fields}}
+            for path, secret in site.settings(PlatformSettings).secrets.items()
+        }
 
     def objects(self, context: Context) -> Sequence[Manifest]:
         """The project, then the application."""
@@ -126,7 +173,14 @@ class Platform(ClusterPhase):
             return Skip(
                 "there is no Argo CD", attention="write `argocd: {address: …}` into the site file"
             )
-        return super().decide(context, facts)
+        decided = super().decide(context, facts)
+        told = facts.services.get(self.name)
+        if isinstance(decided, Run) and told is not None and told["error"]:
+            application = facts.cluster.objects.get(manifests.key(self.objects(context)[-1]))
+            if application is None or not application.exists:
+                # Applications that wait for their secrets would be waited for in vain.
+                return Unknown("vault", told["error"])
+        return decided
 
     def gates(self, context: Context, hosts: Sequence[str]) -> Sequence[GateSpec]:
         """Every application is there and runs."""
@@ -140,6 +194,11 @@ class Platform(ClusterPhase):
                 {"namespace": NAMESPACE, "exceptions": sorted(settings.exceptions)},
             ),
         )
+
+
+def _name_of(path: str, field: str) -> str:
+    """The site's own secret that a field in Vault is begun with."""
+    return f"platform/{path}.{field}"
 
 
 def _project(settings: PlatformSettings) -> Manifest:

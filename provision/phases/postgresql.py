@@ -386,7 +386,7 @@ def vault_secrets(site: Site) -> dict[str, Any]:
                     "port": str(settings.port),
                     "databases": ",".join(_databases_of(settings, name)),
                 },
-                "secret": password_of(name),
+                "secrets": {"password": password_of(name)},
             }
             for name, role in settings.roles.items()
         },

@@ -2,134 +2,41 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
-import hvac
 import pytest
-import requests
 from hvac.exceptions import Forbidden
 
-from provision.adapters.vault import Vault
-from provision.bundle import Bundle
-from provision.gates import Gates
 from provision.phalanx import preflight, vaultside
 from provision.phalanx.names import TOKEN_SECONDS
-from provision.phase import GateSpec
-from provision.pki import new_authority, new_certificate, new_key
-from provision.secretspec import Authority, Certificate
-from provision.vault.configuration import ADMIN_TEXT
-from provision.vault.names import ADMIN_POLICY
+from tests.lab.servedvault import Served, served
 
 pytestmark = pytest.mark.services
 
 PATH = "phalanx/observatory"
-CACHE = Path("~/.cache/provision/bundles").expanduser()
-CONFIGURATION = """
-disable_mlock = true
-api_addr = "https://127.0.0.1:{port}"
-max_lease_ttl = "{lease}"
-storage "inmem" {{}}
-listener "tcp" {{
-  address = "127.0.0.1:{port}"
-  tls_cert_file = "{folder}/tls.crt"
-  tls_key_file = "{folder}/tls.key"
-}}
-"""
 
 
-class Served:
-    """A Vault on loopback; ``api`` is this project's own user, whose tokens are batch tokens."""
-
-    def __init__(self, folder: Path, lease: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.url = f"https://127.0.0.1:{port}"
-        self.ca = folder / "ca.crt"
-        now = datetime.now(UTC)
-        authority_key, key = new_key(), new_key()
-        authority = new_authority(Authority("other", "other CA"), authority_key, now)
-        spec = Certificate("other", "other", "other", names=("127.0.0.1",))
-        self.ca.write_bytes(authority)
-        (folder / "tls.key").write_bytes(key)
-        (folder / "tls.crt").write_bytes(new_certificate(spec, key, authority, authority_key, now))
-        text = CONFIGURATION.format(port=port, folder=folder, lease=lease)
-        (folder / "vault.hcl").write_text(text)
-        bundle = Bundle.open(next(iter(sorted(CACHE.glob("*-source-amd64")))), ())
-        binary = folder / "vault"
-        binary.write_bytes(bundle.path("vault", "amd64").read_bytes())
-        binary.chmod(0o700)
-        self.process = subprocess.Popen(
-            [binary, "server", f"-config={folder / 'vault.hcl'}"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={},
-        )
-
-    def set_up(self) -> None:
-        """Initialise it as the phase ``vault`` does."""
-        api = self.member()
-
-        def answers() -> tuple[bool, str]:
-            return api.member().answers, api.member().error
-
-        spec = GateSpec("Vault answers", 60, {})
-        Gates({spec.condition: lambda _: answers()}).wait(spec, lambda _: None, lambda: False)
-        told = api.initialise(1, 1, ())
-        self.root = str(told["root_token"])
-        api.unseal(told["shares"][0])
-        api.use(self.root)
-        api.configure("secrets", "secret", {"type": "kv", "options": {"version": "2"}})
-        for name in ("approle", "userpass"):
-            api.configure("auth", name, {"type": name})
-        api.configure("policies", ADMIN_POLICY, ADMIN_TEXT)
-        own = {"token_policies": [ADMIN_POLICY], "token_type": "batch", "token_ttl": 900}
-        api.configure("users", "provision", own, password="of-the-test")
-        self.api = self.member()
-        self.api.login("provision", "of-the-test")
-
-    def member(self) -> Vault:
-        return Vault(self.url, self.ca)
-
-    def client(self, token: str) -> hvac.Client:
-        """What the installer has."""
-        session = requests.Session()
-        session.trust_env = False
-        session.verify = str(self.ca)
-        return hvac.Client(url=self.url, token=token, verify=str(self.ca), session=session)
-
-    def rows(self, kept: vaultside.Credentials) -> dict[str, preflight.Row]:
-        found = vaultside.facts(self.api, self.member(), self.member(), PATH, kept)
-        return {row.what: row for row in preflight.vault_rows(found)}
-
-
-def served(folder: Path, lease: str) -> Iterator[Served]:
-    running = Served(folder, lease)
-    try:
-        running.set_up()
-        yield running
-    finally:
-        running.process.terminate()
-        running.process.wait(30)
+def told(vault: Served, kept: vaultside.Credentials) -> dict[str, preflight.Row]:
+    found = vaultside.facts(vault.api, vault.member(), vault.member(), PATH, kept)
+    return {row.what: row for row in preflight.vault_rows(found)}
 
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Iterator[Served]:
-    yield from served(tmp_path, "87600h")
+    with served(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture
 def short_lived(tmp_path: Path) -> Iterator[Served]:
-    yield from served(tmp_path, "768h")
+    with served(tmp_path, "768h") as running:
+        yield running
 
 
 def test_what_is_made_is_what_the_installer_asks_for(vault: Served) -> None:
     made = vaultside.make_credentials(vault.api, PATH)
-    assert [row for row in vault.rows(made).values() if not row.good] == []
+    assert [row for row in told(vault, made).values() if not row.good] == []
     writer = vault.client(made.token)
     kv = writer.secrets.kv.v2
     kv.create_or_update_secret(f"{PATH}/argocd", secret={"a": "b"}, mount_point="secret")
@@ -144,7 +51,7 @@ def test_what_is_made_is_what_the_installer_asks_for(vault: Served) -> None:
         reader.secrets.kv.v2.create_or_update_secret(
             f"{PATH}/argocd", secret={}, mount_point="secret"
         )
-    assert vault.rows(made)[f"AppRole reads secret/data/{PATH}/argocd"].found == "it is there"
+    assert told(vault, made)[f"AppRole reads secret/data/{PATH}/argocd"].found == "it is there"
 
 
 def test_the_write_token_outlives_who_made_it(vault: Served) -> None:
@@ -165,7 +72,7 @@ def test_the_installer_after_us_changes_nothing_but_the_secret_id(vault: Served)
         role_name="observatory", token_policies=[f"{PATH}/read"], token_type="service"
     )
     assert installer.auth.approle.read_role_id("observatory")["data"]["role_id"] == made.role_id
-    assert [row for row in vault.rows(made).values() if not row.good] == []
+    assert [row for row in told(vault, made).values() if not row.good] == []
 
 
 def test_new_credentials_end_the_old_ones_and_only_then(vault: Served) -> None:
@@ -179,7 +86,7 @@ def test_new_credentials_end_the_old_ones_and_only_then(vault: Served) -> None:
 
 def test_a_token_that_is_cut_short_is_told(short_lived: Served) -> None:
     made = vaultside.make_credentials(short_lived.api, PATH)
-    rows = short_lived.rows(made)
+    rows = told(short_lived, made)
     assert not rows["Vault max_lease_ttl"].good
     assert rows["Vault max_lease_ttl"].found == "768h"
     assert not rows["write token lives"].good

@@ -20,6 +20,8 @@ WITH_VAULT = [
     if (EXAMPLE / "applications" / name / "templates/_vault.tpl").exists()
 ]
 
+WITH_SECRET = re.compile(r'<<-? *with secret "([^"]+)" *>>(.*?)<<-? *end', re.DOTALL)
+
 
 def _yaml(path: Path) -> Any:
     return yaml.safe_load(path.read_text("utf-8"))
@@ -29,17 +31,16 @@ def _values(name: str) -> Any:
     return _yaml(EXAMPLE / "applications" / name / "values.yaml")
 
 
-def _read(name: str) -> set[str]:
-    """Paths in Vault that the pods of an application read."""
-    paths: set[str] = set()
+def _fields(name: str) -> Iterator[tuple[str, set[str]]]:
+    """Paths in Vault that the pods of an application read, with the fields they take there."""
     for entries in _values(name)["vault"]["secrets"].values():
         for entry in entries:
-            if "template" in entry:
-                text = (EXAMPLE / "applications" / name / entry["template"]).read_text("utf-8")
-                paths.update(re.findall(r'<<-? *with secret "([^"]+)"', text))
-            else:
-                paths.add(entry["path"])
-    return paths
+            if "template" not in entry:
+                yield entry["path"], {entry["key"]}
+                continue
+            text = (EXAMPLE / "applications" / name / entry["template"]).read_text("utf-8")
+            for path, block in WITH_SECRET.findall(text):
+                yield path, set(re.findall(r"\.Data\.data\.(\w+)", block))
 
 
 def test_every_application_is_made_by_the_chart() -> None:
@@ -58,7 +59,7 @@ def test_the_template_for_vault_is_the_same_everywhere() -> None:
 @pytest.mark.parametrize("name", WITH_VAULT)
 def test_pods_may_read_what_they_read_and_nothing_else(name: str) -> None:
     policy = (EXAMPLE / "vault" / f"{name}.hcl").read_text("utf-8")
-    assert set(re.findall(r'path "([^"]+)"', policy)) == _read(name)
+    assert set(re.findall(r'path "([^"]+)"', policy)) == {path for path, _ in _fields(name)}
 
 
 @pytest.mark.parametrize("name", WITH_VAULT)
@@ -76,6 +77,18 @@ def test_everybody_of_the_directory_has_a_password() -> None:
     files = {entry["file"] for entry in values["vault"]["secrets"]["directory"]}
     people = {f"people/{person['name']}" for person in values["people"]}
     assert files == people | {"reader", "numbered"}
+
+
+def test_the_site_makes_what_pods_read_and_nothing_else() -> None:
+    site = _yaml(EXAMPLE / "site.yaml")
+    made = {path: set(one["fields"]) for path, one in site["platform"]["secrets"].items()}
+    read: dict[str, set[str]] = {}
+    for name in WITH_VAULT:
+        for path, fields in _fields(name):
+            read.setdefault(path.replace("secret/data/", "secret/", 1), set()).update(fields)
+    for role in site["postgresql"]["roles"]:
+        assert read.pop(f"secret/postgresql/{role}") == {"username", "password", "host", "port"}
+    assert read == made
 
 
 def test_the_bundle_brings_the_images_of_all_applications() -> None:

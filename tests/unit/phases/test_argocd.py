@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from provision.argocd import availability
 from provision.argocd.objects import adapted
 from provision.dns.offers import Name
-from provision.phases.argocd import Argocd, _changes, vault_secrets
+from provision.phases.argocd import Argocd, _changes
 from provision.secretspec import Certificate
 from provision.site import Site
 from tests.support.cases import make_context, make_site
@@ -298,10 +298,11 @@ def test_repositories_with_all_that_it_takes_to_read_them(tmp_path: Path) -> Non
 
 
 def test_vault_keeps_the_password_where_the_site_has_one() -> None:
-    assert vault_secrets(site()) == {}
-    (secret,) = vault_secrets(site("vault"))["secrets"].items()
+    assert Argocd().vault_secrets(site()) == {}
+    (secret,) = Argocd().vault_secrets(site("vault"))["secrets"].items()
     fields = {"username": "admin", "url": f"https://{HOST}"}
-    assert secret == ("secret/argocd/admin", {"fields": fields, "secret": "argocd/admin-password"})
+    password = {"password": "argocd/admin-password"}
+    assert secret == ("secret/argocd/admin", {"fields": fields, "secrets": password})
 
 
 def test_high_availability_takes_three_machines_that_run_pods() -> None:

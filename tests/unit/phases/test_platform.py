@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from base64 import urlsafe_b64decode
+from pathlib import Path
 from typing import Any
+
+import pytest
+from pydantic import ValidationError
 
 from provision.phases.platform import Platform
 from provision.plan import on_request
+from provision.secrets import SecretStore
 from provision.site import Site
 from tests.support.cases import make_context, make_site
 
@@ -34,6 +41,73 @@ def test_without_argo_cd_nothing_is_waited_for() -> None:
 def test_the_bundle_has_to_bring_the_images_that_the_site_names() -> None:
     assert on_request(site()) == ("argocd",)
     assert on_request(site(images=["openldap", "keycloak"])) == ("argocd", "keycloak", "openldap")
+
+
+SECRETS = {
+    "secret/platform/web": {"fields": ["cookie", "token"], "encoding": "base64url"},
+    "secret/platform/clients/web": {"fields": ["secret"], "size": 16},
+}
+
+
+def with_secrets(*others: str, secrets: Any = SECRETS) -> Site:
+    changes = {"platform": {"repository": URL, "secrets": secrets}}
+    return make_site(changes, "argocd", *others)
+
+
+def test_secrets_need_a_vault_and_its_engine() -> None:
+    assert list(Platform().validate_site(with_secrets("vault"))) == []
+    assert list(Platform().validate_site(with_secrets())) == [
+        "platform.secrets are kept in the site's Vault, and this site has none (vault)"
+    ]
+    elsewhere = with_secrets("vault", secrets={"platform/web": {"fields": ["cookie"]}})
+    assert list(Platform().validate_site(elsewhere)) == [
+        (
+            "platform.secrets.platform/web is in no engine of the site's Vault: write"
+            " secret/platform/web"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("secret/a.b", "c"),
+        ("secret/a", "b.c"),
+        ("/secret/a", "b"),
+        ("secret/a/", "b"),
+        ("a//b", "c"),
+    ],
+)
+def test_a_secret_has_a_plain_path_and_plain_fields(path: str, field: str) -> None:
+    with pytest.raises(ValidationError, match="match pattern"):
+        with_secrets("vault", secrets={path: {"fields": [field]}})
+
+
+def test_each_field_is_a_secret_of_the_site(tmp_path: Path) -> None:
+    platform = Platform()
+    store = SecretStore(tmp_path / "store", site="unit")
+    store.ensure(platform.secrets(with_secrets("vault")))
+    found = {name: store.read(name) for name in store.names()}
+    assert sorted(found) == [
+        "platform/secret/platform/clients/web.secret",
+        "platform/secret/platform/web.cookie",
+        "platform/secret/platform/web.token",
+    ]
+    secret, cookie, token = (found[name] for name in sorted(found))
+    assert re.fullmatch(rb"[0-9a-f]{32}", secret)
+    assert cookie != token
+    assert len(urlsafe_b64decode(cookie)) == len(urlsafe_b64decode(token)) == 32
+    given = platform.vault_secrets(with_secrets("vault"))["secrets"]
+    initial = [name for one in given.values() for name in one["initial"].values()]
+    assert sorted(initial) == sorted(found)
+
+
+def test_secrets_are_asked_for_where_there_are_any() -> None:
+    assert Platform().service(make_context(site())) is None
+    assert Platform().service(make_context(make_site({}, "platform", "argocd", "vault"))) is None
+    asked = Platform().service(make_context(with_secrets("vault")))
+    assert asked is not None
+    assert (asked.kind, sorted(asked.arguments["secrets"])) == ("vault secrets", sorted(SECRETS))
 
 
 def test_ignored_differences_must_name_fields() -> None:

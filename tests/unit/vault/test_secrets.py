@@ -19,7 +19,7 @@ PATH = "secret/postgresql/app"
 FIELDS = {"username": "app", "host": "db.site.example.org"}
 ARGUMENTS: Mapping[str, Any] = {
     "members": {"n1": "https://192.0.2.1:8200", "n2": "https://192.0.2.2:8200"},
-    "secrets": {PATH: {"fields": FIELDS, "secret": "postgresql/role/app"}},
+    "secrets": {PATH: {"fields": FIELDS, "secrets": {"password": "postgresql/role/app"}}},
 }
 
 
@@ -71,6 +71,32 @@ def test_what_is_missing_or_another_is_written_and_other_fields_stay() -> None:
     assert vault.kept[PATH] == {**FIELDS, "password": "the real value", "note": "theirs"}
     assert secrets.read(ARGUMENTS) == {"error": "", "found": {PATH: "kept"}}
     assert secrets.keep(ARGUMENTS) == []
+
+
+BEGUN = "secret/platform/web"
+INITIAL = {"cookie": "platform/web.cookie", "token": "platform/web.token"}
+
+
+def begun(*fields: str) -> Mapping[str, Any]:
+    initial = {field: INITIAL[field] for field in fields}
+    return {**ARGUMENTS, "secrets": {BEGUN: {"initial": initial}}}
+
+
+def test_what_a_secret_is_begun_with_is_changed_by_people_alone() -> None:
+    vault = Keeping()
+    secrets = secrets_of(vault)
+    told = secrets.read(begun("cookie"))
+    assert told == {"error": "", "found": {BEGUN: "missing"}}, "nothing is made yet, and not read"
+    vault.secrets.content.update({"platform/web.cookie": b"one", "platform/web.token": b"two"})
+    assert secrets.keep(begun("cookie")) == [BEGUN]
+    assert vault.kept[BEGUN] == {"cookie": "one"}
+    vault.kept[BEGUN] = {"cookie": "mine", "note": "theirs"}
+    assert secrets.read(begun("cookie")) == {"error": "", "found": {BEGUN: "kept"}}
+    assert secrets.keep(begun("cookie")) == []
+    assert secrets.read(begun("cookie", "token"))["found"] == {BEGUN: "incomplete"}
+    assert secrets.keep(begun("cookie", "token")) == [BEGUN]
+    assert vault.kept[BEGUN] == {"cookie": "mine", "note": "theirs", "token": "two"}
+    assert secrets.read({**ARGUMENTS, "secrets": {}}) == {"error": "", "found": {}}
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,9 @@ options:
     required: true
   secrets:
     description:
-      - By path in Vault, C(fields) as they are to be, and as C(secret) the name of the site's
-        secret that is the field C(password).
+      - By path in Vault, C(fields) as they are to be, as C(secrets) the names of the site's secrets
+        that are further fields, and as C(initial) those that a field is begun with; what such a
+        field is later is for others to say.
     type: dict
     required: true
 attributes:
@@ -37,7 +38,7 @@ EXAMPLES = r"""
   vault_secrets:
     members: {n1: https://192.0.2.11:8200}
     secrets:
-      secret/postgresql/app: {fields: {username: app}, secret: postgresql/role/app}
+      secret/postgresql/app: {fields: {username: app}, secrets: {password: postgresql/role/app}}
 """
 
 RETURN = r"""
