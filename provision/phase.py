@@ -91,10 +91,13 @@ class SecretFolder(Protocol):
 
 
 class SecretView(Protocol):
-    """What phases may know of the secret store: digests, never values."""
+    """What phases may know of the secret store: digests, and certificates, which are no secrets."""
 
     def sha256(self, name: str) -> str | None:
         """sha256 of a secret, or None while it has to be made or renewed."""
+
+    def certificate(self, name: str) -> str | None:
+        """The certificate of an authority, in PEM form, or None while there is none."""
 
 
 @dataclass(frozen=True)

@@ -229,6 +229,17 @@ class SecretStore:
                 return None
         return None if content is None else hashlib.sha256(content).hexdigest()
 
+    def certificate(self, name: str) -> str | None:
+        """The certificate of the authority ``name`` in PEM form, or None while there is none.
+
+        Raises
+        ------
+        SecretsError
+            Other users may read it.
+        """
+        content = self._read(f"{name}.crt")
+        return None if content is None else content.decode("ascii")
+
     def ensure(self, specs: Iterable[SecretSpec]) -> list[str]:
         """Make what is missing or due of ``specs`` and of what they rest on.
 

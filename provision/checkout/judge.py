@@ -20,7 +20,7 @@ from provision.checks.finding import Finding
 from provision.dns.zones import DNS_NAME
 from provision.errors import BundleError, ConfigError
 from provision.manifests import Manifest
-from provision.phases.platform import THIS_CLUSTER, PlatformSettings
+from provision.phases.platform import THIS_CLUSTER, PlatformSettings, helm_values
 
 PLACEHOLDER = "https://git.example.org/site.git"
 """Repository of a site file that nobody has edited yet."""
@@ -51,12 +51,15 @@ class Checkout:
         Renders a chart; ``None`` without a helm, where charts are left alone.
     bundled
         Images that machines have; ``None`` without a bundle.
+    authority
+        The certificate of the site's authority, in PEM form; ``None`` while there is none.
     """
 
     root: Path
     settings: PlatformSettings
     template: Template | None
     bundled: frozenset[str] | None
+    authority: str | None = None
     unrendered: list[str] = field(default_factory=list)
     partial: bool = False
     """Whether there is more than what was looked into."""
@@ -81,9 +84,10 @@ class Checkout:
                 wanted="the address that the cluster reads this repository from",
                 fix=f"write it into the site file, {AGAIN}",
             )
+        values = helm_values(settings, self.authority)
         source = {
             "path": settings.path,
-            "helm": {"valueFiles": settings.value_files, "valuesObject": settings.values},
+            "helm": {"valueFiles": settings.value_files, "valuesObject": values},
         }
         objects = self._source(f"platform {settings.name}", settings.name, NAMESPACE, source)
         made, applications = self._followed(objects)

@@ -12,6 +12,7 @@ from provision.argocd.access import URL
 from provision.argocd.names import NAMESPACE
 from provision.explain import DNS_LABEL
 from provision.facts import Facts
+from provision.merge import deep_merge
 from provision.phase import Context, Decision, GateSpec, Manifest, Run, Skip, Unknown
 from provision.phases.argocd import ArgocdSettings
 from provision.phases.vault import VaultSettings
@@ -21,6 +22,15 @@ from provision.site import Model, Settings, Site
 
 THIS_CLUSTER = "https://kubernetes.default.svc"
 EVERYTHING = ({"group": "*", "kind": "*"},)
+AUTHORITY = "site-ca"
+"""The site's own authority, by which its Vault, its databases and its depots are known."""
+STAND_IN = """\
+-----BEGIN CERTIFICATE-----
+bWFkZSBieSB0aGUgZmlyc3QgcHJvdmlzaW9uIHVw
+-----END CERTIFICATE-----
+"""
+"""In the place of the authority's certificate before there is one; it only says so in Base64."""
+VALUE_NAME = r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*$"
 ENGINE = "secret"
 """The engine for secrets that the site's Vault has."""
 PLAIN = r"^[a-z0-9][a-z0-9_-]*$"
@@ -85,6 +95,9 @@ class PlatformSettings(Settings):
     ``secret/platform/web``, where they are before any application is."""
     values: dict[str, Any] = Field(default_factory=dict)
     """The site's values for the folder's Helm chart."""
+    authority_value: Annotated[str, Field(pattern=VALUE_NAME)] | None = None
+    """Name of the value that is to be the certificate of the site's own authority, in PEM form, by
+    which its Vault and its databases are known; ``global.authority`` is one in a mapping."""
     value_files: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Files of values in the repository, relative to the folder, such as ``values-SITE.yaml``."""
     automated: bool = True
@@ -134,6 +147,7 @@ class Platform(SecretKeepingPhase):
         settings = site.settings(PlatformSettings)
         if settings.secrets and not site.has(VaultSettings):
             yield "platform.secrets are kept in the site's Vault, and this site has none (vault)"
+        yield from _value_problems(settings)
         for path in settings.secrets:
             if not path.startswith(f"{ENGINE}/"):
                 yield (
@@ -165,7 +179,8 @@ class Platform(SecretKeepingPhase):
     def objects(self, context: Context) -> Sequence[Manifest]:
         """The project, then the application."""
         settings = context.site.settings(PlatformSettings)
-        return [_project(settings), _application(settings)]
+        values = helm_values(settings, context.secrets.certificate(AUTHORITY))
+        return [_project(settings), _application(settings, values)]
 
     def decide(self, context: Context, facts: Facts) -> Decision:
         """Run for objects that differ, where the site has Argo CD to follow the repository."""
@@ -174,6 +189,10 @@ class Platform(SecretKeepingPhase):
                 "there is no Argo CD", attention="write `argocd: {address: …}` into the site file"
             )
         decided = super().decide(context, facts)
+        wanted = context.site.settings(PlatformSettings).authority_value
+        if isinstance(decided, Run) and wanted and context.secrets.certificate(AUTHORITY) is None:
+            # What stands in for it is for charts that are only looked at.
+            return Unknown("machine", f"there is no certificate of {AUTHORITY} yet")
         told = facts.services.get(self.name)
         if isinstance(decided, Run) and told is not None and told["error"]:
             application = facts.cluster.objects.get(manifests.key(self.objects(context)[-1]))
@@ -214,7 +233,36 @@ def _project(settings: PlatformSettings) -> Manifest:
     )
 
 
-def _application(settings: PlatformSettings) -> Manifest:
+def helm_values(settings: PlatformSettings, authority: str | None) -> dict[str, Any]:
+    """The site's values for the folder's chart.
+
+    Parameters
+    ----------
+    authority
+        The certificate of the site's authority, in PEM form; None while there is none.
+    """
+    given: Any = authority or STAND_IN
+    for name in reversed(settings.authority_value.split(".") if settings.authority_value else ()):
+        given = {name: given}
+    return deep_merge(settings.values, given) if settings.authority_value else dict(settings.values)
+
+
+def _value_problems(settings: PlatformSettings) -> Iterator[str]:
+    """The authority's value must be nobody else's."""
+    found: Any = settings.values
+    path = "platform.values"
+    for name in settings.authority_value.split(".") if settings.authority_value else ():
+        if not isinstance(found, Mapping):
+            yield f"{path} is no mapping, and platform.authority_value is to be in it"
+            return
+        if name not in found:
+            return
+        found, path = found[name], f"{path}.{name}"
+    if settings.authority_value:
+        yield f"{path} is given by platform.authority_value; leave one of them out"
+
+
+def _application(settings: PlatformSettings, values: Mapping[str, Any]) -> Manifest:
     source: dict[str, Any] = {
         "repoURL": settings.repository,
         "path": settings.path,
@@ -223,8 +271,8 @@ def _application(settings: PlatformSettings) -> Manifest:
     helm: dict[str, Any] = {}
     if settings.value_files:
         helm["valueFiles"] = list(settings.value_files)
-    if settings.values:
-        helm["valuesObject"] = dict(settings.values)
+    if values:
+        helm["valuesObject"] = dict(values)
     if helm:
         source["helm"] = helm
     spec: dict[str, Any] = {

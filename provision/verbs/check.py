@@ -15,7 +15,7 @@ from provision.clusterphase import controller_architecture
 from provision.errors import BundleError
 from provision.facts import Facts
 from provision.paths import cache_path
-from provision.phases.platform import PlatformSettings
+from provision.phases.platform import AUTHORITY, PlatformSettings
 from provision.site import OsPackages
 
 if TYPE_CHECKING:
@@ -47,8 +47,9 @@ def check_platform(app: Application, bundle: Bundle | None) -> list[Finding]:
     if not app.site.has(PlatformSettings):
         return []
     settings = app.site.settings(PlatformSettings)
+    authority = app.secrets.certificate(AUTHORITY)
     if bundle is None:
-        return Checkout(app.site.directory, settings, None, None).judge()
+        return Checkout(app.site.directory, settings, None, None, authority).judge()
     renderer = ChartRenderer(bundle, controller_architecture(), cache_path())
     template: Template | None = partial(renderer.template, kubernetes=bundle.versions["kubernetes"])
     found: list[Finding] = []
@@ -56,7 +57,8 @@ def check_platform(app: Application, bundle: Bundle | None) -> list[Finding]:
         renderer.program()
     except BundleError as problem:
         template, found = None, [_told(problem)]
-    checkout = Checkout(app.site.directory, settings, template, frozenset(bundle.images))
+    images = frozenset(bundle.images)
+    checkout = Checkout(app.site.directory, settings, template, images, authority)
     return [*found, *checkout.judge()]
 
 

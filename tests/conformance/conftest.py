@@ -36,6 +36,10 @@ class DeclaredSecrets:
         assert name in self.names, f"no component declares the secret {name}"
         return hashlib.sha256(name.encode()).hexdigest()
 
+    def certificate(self, name: str) -> str | None:
+        assert f"{name}.crt" in self.names, f"no component declares the authority {name}"
+        return f"certificate of {name}\n"
+
 
 @pytest.fixture
 def site() -> Site:

@@ -100,6 +100,9 @@ class EverySecret:
     def sha256(self, name: str) -> str | None:
         return hashlib.sha256(name.encode()).hexdigest()
 
+    def certificate(self, name: str) -> str | None:
+        return f"certificate of {name}\n"
+
 
 CASES = Path(__file__).parents[1] / "cases"
 

@@ -59,6 +59,9 @@ class NoSecrets:
     def sha256(self, name: str) -> str | None:
         return None
 
+    def certificate(self, name: str) -> str | None:
+        return None
+
 
 @dataclass
 class FakeSite:

@@ -16,7 +16,7 @@ from provision.app import read_site
 from provision.checkout.judge import PLACEHOLDER, Checkout
 from provision.checks import Finding, Severity
 from provision.errors import ConfigError
-from provision.phases.platform import PlatformSettings
+from provision.phases.platform import STAND_IN, PlatformSettings
 from provision.verbs.init import write_site
 
 URL = "https://git.site.test/site.git"
@@ -177,6 +177,26 @@ def test_a_chart_that_does_not_render_and_values_that_are_missing(root: Path) ->
     (finding,) = judged(root, value_files=["values-x.yaml"])
     assert "files of values are not in the repository" in finding.what
     assert finding.found == "values-x.yaml"
+
+
+@pytest.mark.parametrize(
+    ("authority", "given"), [(None, STAND_IN), ("CERTIFICATE\n", "CERTIFICATE\n")]
+)
+def test_the_sites_authority_is_a_value_even_before_it_is_there(
+    root: Path, authority: str | None, given: str
+) -> None:
+    seen: list[Any] = []
+
+    def template(folder: Path, *, values: Mapping[str, Any], **_: Any) -> str:
+        seen.append(values)
+        return yaml.safe_dump(dict(APPLICATION))
+
+    (root / "platform/Chart.yaml").touch()
+    settings = PlatformSettings(
+        repository=URL, values={"host": "a"}, authority_value="site.authority"
+    )
+    assert Checkout(root, settings, template, None, authority).judge() == []
+    assert seen == [{"host": "a", "site": {"authority": given}}]
 
 
 def test_what_init_writes_needs_only_the_repository_edited(tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ import pytest
 import yaml
 
 from provision.bundle.catalog import catalog, default_kubernetes_version
+from provision.phases.platform import PlatformSettings, helm_values
+from provision.plan import phases_of
+from tests.support.cases import make_site
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "platform"
 APPLICATIONS = sorted(path.name for path in (EXAMPLE / "applications").iterdir())
@@ -105,3 +108,17 @@ def _images(values: Any) -> Iterator[str]:
     if isinstance(values, Mapping):
         for key, value in values.items():
             yield from [value] if key == "image" else _images(value)
+
+
+def test_the_site_file_is_one_that_provision_takes() -> None:
+    network = {
+        "network": {"machines": "10.0.0.0/24"},
+        "hosts": {f"n{number}": {"address": f"10.0.0.{number}"} for number in range(1, 5)},
+        "api_endpoint": {"address": "10.0.0.100"},
+    }
+    site = make_site({**network, **_yaml(EXAMPLE / "site.yaml")})
+    site.place(EXAMPLE)
+    assert [one for phase in phases_of(site) for one in phase.validate_site(site)] == []
+    values = helm_values(site.settings(PlatformSettings), "CERTIFICATE")
+    assert values["authority"] == "CERTIFICATE"
+    assert set(values) <= set(_yaml(EXAMPLE / "platform" / "values.yaml"))

@@ -60,6 +60,7 @@ def test_looking_at_a_store_that_is_not_there_makes_nothing(
     assert store.marker is None
     assert store.names() == []
     assert store.sha256("kubernetes/ca.crt") is None
+    assert store.certificate("kubernetes/ca") is None
     assert store.sha256("kubeconfig") is None
     assert {info.due for info in store.describe()} >= {"not made yet"}
     assert list(tmp_path.iterdir()) == []
@@ -101,6 +102,7 @@ def test_a_generous_umask_changes_nothing(store: SecretStore) -> None:
 def test_digests_are_those_of_the_files(full: SecretStore) -> None:
     for name, content in contents(full).items():
         assert full.sha256(name) == hashlib.sha256(content).hexdigest()
+    assert full.certificate("site-ca") == full.read("site-ca.crt").decode()
 
 
 def test_texts_are_composed_of_other_secrets(full: SecretStore) -> None:

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from provision.phase import Context, Unknown
 from provision.phases.platform import Platform
 from provision.plan import on_request
 from provision.secrets import SecretStore
 from provision.site import Site
-from tests.support.cases import make_context, make_site
+from tests.support.cases import EveryBundle, make_context, make_site, read
+from tests.support.fakes import NoSecrets
 
+CERTIFICATE = "certificate of site-ca\n"
 URL = "https://git.example.org/platform.git"
 
 
@@ -133,6 +136,42 @@ def test_the_sites_values_are_laid_over_the_charts() -> None:
         "valueFiles": ["values-unit.yaml"],
         "valuesObject": {"host": "a.example.org"},
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("authority", {"authority": CERTIFICATE, "vault": {"port": 8200}}),
+        ("vault.tls.ca", {"vault": {"port": 8200, "tls": {"ca": CERTIFICATE}}}),
+    ],
+)
+def test_the_sites_authority_is_a_value(name: str, values: Any) -> None:
+    settings = {"authority_value": name, "values": {"vault": {"port": 8200}}}
+    assert list(Platform().validate_site(site(**settings))) == []
+    assert application(**settings)["source"]["helm"] == {"valuesObject": values}
+
+
+def test_nobody_else_gives_the_authoritys_value() -> None:
+    values = {"vault": {"ca": "mine", "port": 8200}}
+    assert list(Platform().validate_site(site(authority_value="vault.ca", values=values))) == [
+        "platform.values.vault.ca is given by platform.authority_value; leave one of them out"
+    ]
+    within = site(authority_value="vault.port.ca", values=values)
+    assert list(Platform().validate_site(within)) == [
+        "platform.values.vault.port is no mapping, and platform.authority_value is to be in it"
+    ]
+
+
+def test_nothing_is_applied_before_the_authority_is_there() -> None:
+    platform = Platform()
+    context = Context(site(authority_value="authority"), EveryBundle(), NoSecrets())
+    _, made = platform.objects(context)
+    text = made["spec"]["source"]["helm"]["valuesObject"]["authority"]
+    assert text.startswith("-----BEGIN CERTIFICATE-----\n")
+    facts = read(platform, make_context(context.site), {"objects": {}})
+    assert platform.decide(context, facts) == Unknown(
+        "machine", "there is no certificate of site-ca yet"
+    )
 
 
 def test_fields_that_controllers_own_do_not_count() -> None:
