@@ -54,7 +54,7 @@ class SecretKeepingPhase(ClusterPhase):
         if not unkept:
             return given
         leader = next(name for name in context.site.control_plane if name in facts.reachable)
-        nothing = {f"{self.name}_objects": []}
+        nothing: dict[str, Any] = {f"{self.name}_objects": []}
         if self.whole_kinds(context):
             nothing[f"{self.name}_leftovers"] = []
         return Run(
