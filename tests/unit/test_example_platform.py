@@ -122,3 +122,11 @@ def test_the_site_file_is_one_that_provision_takes() -> None:
     values = helm_values(site.settings(PlatformSettings), "CERTIFICATE")
     assert values["authority"] == "CERTIFICATE"
     assert set(values) <= set(_yaml(EXAMPLE / "platform" / "values.yaml"))
+
+
+def test_pages_are_led_by_the_ingress_that_is_among_the_applications() -> None:
+    platform = _yaml(EXAMPLE / "platform" / "values.yaml")
+    assert platform["ingress"]["class"] == _values("ingress")["ingress"]["class"]
+    assert platform["ingress"]["namespace"] == "ingress"
+    waves = {name: entry["wave"] for name, entry in platform["applications"].items()}
+    assert waves.pop("ingress") < min(waves.values())
