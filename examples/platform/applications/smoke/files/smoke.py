@@ -5,8 +5,9 @@
 Every step is a line of JSON on standard output with the seconds that it took; the line of a step
 that failed says where, what was found and what was wanted. Exit code 0 when all went well, else 1.
 
-The functions are for tests too: :func:`sign_in` for any page behind the sign-on, :func:`use` for
-the whole way. Besides Python it takes aiohttp, which the hub's image has.
+The functions are for tests too: :func:`sign_in` for any page behind the sign-on, :class:`Person`
+for the notebooks, :func:`use` for the whole way. Besides Python it takes aiohttp, which the hub's
+image has.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractCookieJar, AbstractResolver, ResolveResult
 from yarl import URL
 
 CELL = "print(6*7)"
@@ -142,7 +143,7 @@ class _At(AbstractResolver):
 
 @asynccontextmanager
 async def browser(
-    ca: Path | None, address: str | None = None
+    ca: Path | None, address: str | None = None, cookies: AbstractCookieJar | None = None
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """Visits of one person, with cookies of his own.
 
@@ -150,12 +151,15 @@ async def browser(
     ----------
     ca : PEM file of the authority to trust; the system's when it is None.
     address : where every name is, without asking a name server.
+    cookies : those of earlier visits; none without it.
     """
     context = ssl.create_default_context(cafile=ca)
     resolver = _At(address) if address else None
     connector = aiohttp.TCPConnector(ssl=context, resolver=resolver)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, cookie_jar=cookies
+    ) as session:
         yield session
 
 
@@ -181,8 +185,11 @@ async def sign_in(session: aiohttp.ClientSession, url: str, user: str, password:
 
 
 @dataclass
-class _Person:
-    """Somebody at the notebooks, after the sign-on."""
+class Person:
+    """Somebody at the notebooks, after the sign-on.
+
+    Every method raises :class:`StepError`, and what aiohttp raises when nothing answers.
+    """
 
     session: aiohttp.ClientSession
     url: str
@@ -244,9 +251,18 @@ class _Person:
 
     async def run_cell(self, kernel: str) -> None:
         """Run :data:`CELL` in a kernel and judge what it prints."""
-        path = f"{self._server}api/kernels/{kernel}/channels"
+        printed = await self.run(kernel, CELL)
+        if printed != RESULT:
+            raise StepError(self._channels(kernel), f"{printed!r} of {CELL}", repr(RESULT))
+
+    def _channels(self, kernel: str) -> str:
+        return f"{self._server}api/kernels/{kernel}/channels"
+
+    async def run(self, kernel: str, code: str) -> str:
+        """Run ``code`` in a kernel; what it prints, an error of its own included."""
+        path = self._channels(kernel)
         asked, talk = uuid.uuid4().hex, uuid.uuid4().hex
-        content = {"code": CELL, "silent": False, "store_history": False, "allow_stdin": False}
+        content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
         request = {
             "header": {
                 "msg_id": asked,
@@ -276,8 +292,7 @@ class _Person:
                     printed += f"{content['ename']}: {content['evalue']}"
                 elif kind == "status" and content["execution_state"] == "idle":
                     break
-        if printed != RESULT:
-            raise StepError(path, f"{printed!r} of {CELL}", repr(RESULT))
+        return printed
 
     async def stop_kernel(self, kernel: str) -> None:
         """End the kernel."""
@@ -343,7 +358,7 @@ async def use(
         raise FailedError(steps) from error
 
     async with browser(ca, address) as session:
-        person = _Person(session, url, user)
+        person = Person(session, url, user)
         await step("sign in", sign_in(session, f"{url}/notebooks/", user, password))
         try:
             await step("start server", person.start_server())
