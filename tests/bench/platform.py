@@ -20,7 +20,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,15 +132,9 @@ class Crowd:
 
     async def open_page(self, loads: int) -> list[Measured]:
         """All at once, ``loads`` times, the first time with a new connection each."""
-        sessions: dict[str, Session] = {}
-
-        async def work(name: str) -> float:
-            return await self._load(sessions[name])
-
         async with _all({name: self._browser(name) for name in self._passwords}) as sessions:
-            return [
-                await measure({name: _of(work, name) for name in sessions}) for _ in range(loads)
-            ]
+            works = {name: _of(self._load, session) for name, session in sessions.items()}
+            return [await measure(works) for _ in range(loads)]
 
     async def open_page_in_turn(self, seconds: float) -> Measured:
         """One after the other, evenly over ``seconds``, with a new connection each."""
@@ -210,8 +204,6 @@ def _of(
 @asynccontextmanager
 async def _all(opened: Mapping[str, Any]) -> AsyncIterator[dict[str, Session]]:
     """Many at once, by their names."""
-    from contextlib import AsyncExitStack
-
     async with AsyncExitStack() as stack:
         yield {name: await stack.enter_async_context(one) for name, one in opened.items()}
 

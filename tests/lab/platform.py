@@ -24,13 +24,16 @@ class Platform:
     address: str
     ca: Path
     """PEM file of the authority of its pages."""
+    argocd: str
+    """Argo CD's address; its certificate is the site's own authority's."""
 
     @classmethod
     def of(cls, lab: Lab) -> Platform:
         """As the site file says."""
-        values = yaml.safe_load(lab.site_file.read_text())["platform"]["values"]
+        site = yaml.safe_load(lab.site_file.read_text())
+        values = site["platform"]["values"]
         ca = lab.state / "secrets" / "cert_manager" / "site-ca.crt"
-        return cls(lab, values["host"], values["address"], ca)
+        return cls(lab, values["host"], values["address"], ca, site["argocd"]["address"])
 
     @property
     def url(self) -> str:

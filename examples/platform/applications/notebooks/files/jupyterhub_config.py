@@ -44,6 +44,8 @@ c.ConfigurableHTTPProxy.auth_token = (SECRETS / "proxy_token").read_text()
 c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
 c.KubeSpawner.image = NOTEBOOK["image"]
 c.KubeSpawner.image_pull_policy = "IfNotPresent"
+# A pod whose machine is lost is forgotten at once, or its person could begin no other.
+c.KubeSpawner.delete_grace_period = 0
 c.KubeSpawner.cmd = ["jupyterhub-singleuser"]
 # Whatever program the image itself begins with, if any.
 c.KubeSpawner.extra_container_config = {"command": ["/usr/bin/env"]}
