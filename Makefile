@@ -3,6 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 SOURCE ?= source
+DEMO ?=
 export SOURCE
 
 .PHONY: help
@@ -14,8 +15,8 @@ setup:  ## Debian packages, .venv, machine images: whatever is missing
 	@scripts/setup
 
 .PHONY: demo
-demo:  ## build the bundle, start three machines, make them a cluster; SOURCE=upstream downloads
-	@scripts/demo "$(SOURCE)"
+demo:  ## build the bundle, start three machines, make them a platform; SOURCE=upstream DEMO=services
+	@scripts/demo "$(SOURCE)" $(DEMO)
 
 .PHONY: test
 test:  ## everything that must pass: lint, types, unit, molecule, lab

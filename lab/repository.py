@@ -1,6 +1,6 @@
 """The reference platform as the lab's site has it: a Git repository that the cluster follows.
 
-    python -m lab.repository inventory/platform
+    python -m lab.repository examples/platform/lab.yaml
 
 What ``examples/platform`` holds is committed into a bare repository below ``.vagrant/lab`` when it
 differs from the last commit, and served in the background where ``platform.repository`` of the site
@@ -30,6 +30,7 @@ from provision.pki import new_authority, new_certificate, new_key
 from provision.secretspec import Authority, Certificate
 
 ROOT = Path(__file__).resolve().parents[1]
+SITE_FILE = ROOT / "examples" / "platform" / "lab.yaml"
 FOLDERS = ("platform", "applications", "vault")
 RUN = Path(os.environ.get("PROVISION_LAB_RUN", "/run/provision-lab"))
 IDENTITY = {
@@ -137,15 +138,16 @@ def start(name: str, folder: Path, address: str, port: int) -> None:
 def main() -> None:
     """Commit, certify, and serve."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("site", type=Path, nargs="?", default=ROOT / "inventory" / "platform")
+    parser.add_argument(
+        "site", type=Path, nargs="?", default=ROOT / "examples" / "platform" / "lab.yaml"
+    )
     parser.add_argument("--serve", nargs=3, metavar=("FOLDER", "ADDRESS", "PORT"))
     given = parser.parse_args()
     if given.serve:
         folder, address, port = given.serve
         serve(Path(folder), address, int(port))
         return
-    file = given.site / "site.yaml" if given.site.is_dir() else given.site
-    site = yaml.safe_load(file.read_text())
+    site = yaml.safe_load(given.site.read_text())
     url = urlsplit(site["platform"]["repository"])
     folder = ROOT / ".vagrant" / "lab" / "repository"
     folder.mkdir(parents=True, exist_ok=True)

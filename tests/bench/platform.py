@@ -1,6 +1,6 @@
 """Many people at the platform at once: they sign in, open the first page, start notebooks.
 
-    python -m tests.bench.platform --site inventory/platform --users 200 --notebooks 20
+    python -m tests.bench.platform --site examples/platform/lab.yaml --users 200 --notebooks 20
 
 The site must be up, with as many numbered people in its directory. Everybody signs in once through
 the real pages, a few at a time; then all open the first page at once, each with a connection of his
@@ -331,7 +331,7 @@ def measured_platform(platform: Platform, users: int, **sizes: Any) -> dict[str,
 def main() -> None:
     """Measure and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--site", default="inventory/platform")
+    parser.add_argument("--site", default="examples/platform/lab.yaml")
     parser.add_argument("--users", type=int, default=200)
     parser.add_argument("--together", type=int, default=8, help="who sign in at a time")
     parser.add_argument("--loads", type=int, default=5, help="how often all open the first page")

@@ -26,7 +26,7 @@ from tests.support.smoke import smoke
 
 pytestmark = pytest.mark.platform
 
-SITE_FILE = ROOT / "inventory" / "platform" / "site.yaml"
+SITE_FILE = ROOT / "examples" / "platform" / "lab.yaml"
 PICTURES = ROOT / "build" / "pictures"
 ADA = "ada"
 LAB = "#jp-main-dock-panel"
