@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-FIRST = ("index.md", "site-reference.md", "operations.md", "watch.md", "errors.md")
-LAST = ("architecture.md", "contributing.md", "measurements.md")
+FIRST = ("index.md", "first-notebook.md", "site-reference.md", "operations.md", "watch.md", "errors.md")
+LAST = ("architecture.md", "contributing.md", "measurements.md", "scale.md")
 
 
 def on_config(config: Any) -> Any:
