@@ -32,6 +32,11 @@ ADA = "ada"
 LAB = "#jp-main-dock-panel"
 KEPT = "from pathlib import Path; Path('kept.txt').write_text('lasting')"
 READ = "from pathlib import Path; print(Path('kept.txt').read_text())"
+CLUSTER_WIDE = (
+    ("ingressclass", "haproxy"),
+    ("clusterrole", "ingress"),
+    ("clusterrolebinding", "ingress"),
+)
 NAMESPACES = ("smoke", "notebooks", "landing", "sign-on", "directory", "ingress")
 
 
@@ -50,6 +55,8 @@ def platform(lab: Lab, report: Callable[[str], None]) -> Iterator[Platform]:
     lab.kubectl("delete", "namespace", *NAMESPACES, "--ignore-not-found", "--wait=false")
     gone = ("get", "namespace", *NAMESPACES, "--ignore-not-found", "-o", "name")
     wait_until("no namespace of it", lambda: not lab.kubectl(*gone).strip(), seconds=300)
+    for kind, name in CLUSTER_WIDE:
+        lab.kubectl("delete", kind, name, "--ignore-not-found")
 
 
 @pytest.fixture
@@ -66,6 +73,14 @@ def test_every_application_is_synced_and_healthy(
     report(f"{platform.url} at {platform.address}: {stands['summary']}")
     assert re.fullmatch(r"(\d+) applications: \1 Synced; \1 Healthy", stands["summary"])
     platform.lab.provision("plan", expect=0)
+
+
+def test_argo_cd_shows_every_application(platform: Platform, person: Person) -> None:
+    person.open(f"https://{platform.argocd_host}/")
+    person.sign_in("admin", secret(platform.lab, "argocd/admin-password"))
+    for name in ("platform", *NAMESPACES):
+        person.see("body", name)
+    person.picture("argocd")
 
 
 def test_somebody_signs_in_and_runs_a_cell(
@@ -140,6 +155,16 @@ async def _enter(platform: Platform, session: aiohttp.ClientSession) -> None:
         assert answer.status == 200, answer.status
 
 
+def test_many_sign_in_and_start_notebooks(
+    platform: Platform, report: Callable[[str], None]
+) -> None:
+    """Few of those that ``python -m tests.bench.platform`` has."""
+    figures = measured_platform(platform, 40, loads=3, over=10, notebooks=4)
+    for name, told in figures.items():
+        report(f"{name}: {json.dumps(told)}")
+    assert errors(figures) == {}
+
+
 def test_a_machine_is_lost_while_people_work(
     platform: Platform, report: Callable[[str], None]
 ) -> None:
@@ -155,9 +180,9 @@ def test_a_machine_is_lost_while_people_work(
     try:
         silences = asyncio.run(_lose(platform, name, others, report))
     finally:
-        lab.kubectl("uncordon", *others)
         victim.start()
-        took = wait_until("status says healthy", lambda: lab.provision("status"), seconds=300)
+        lab.kubectl("uncordon", *others)
+        took = wait_until("status says healthy", lambda: lab.provision("status"), seconds=600)
         report(f"status says healthy {took:.1f} s after {name} was switched on")
         took = wait_until(
             "all applications", lambda: lab.provision("platform", "status"), seconds=600
@@ -183,7 +208,7 @@ async def _lose(
         await person.open_server()
         await person.run(await person.start_kernel(), KEPT)
         await asyncio.to_thread(lab.kubectl, "uncordon", *others)
-        assert platform.machine_of_notebook(user) == name
+        assert await asyncio.to_thread(platform.machine_of_notebook, user) == name
 
         async with watching(asks(platform, session)) as found:
             await _until("answers", lambda: all(one.answering for one in found.values()), 60)
@@ -191,23 +216,25 @@ async def _lose(
             await asyncio.to_thread(lab.machines[name].kill)
             await _until("the cluster to miss it", lambda: _missed(lab, name), 180)
             report(f"the cluster missed {name} after {time.monotonic() - killed:.1f} s")
-            started = await _start_again(person)
-            assert platform.machine_of_notebook(user) in others
-            kernel = await person.start_kernel()
-            assert await person.run(kernel, READ) == "lasting\n"
-            report(
-                f"a lost notebook runs on another machine {started - killed:.1f} s after that, and"
-                f" reads its file after {time.monotonic() - killed:.1f} s"
-            )
+            # By new connections: those that there were end nowhere.
+            async with smoke.browser(platform.ca, platform.address, session.cookie_jar) as anew:
+                person = smoke.Person(anew, platform.url, user)
+                started = await _start_again(person)
+                assert await asyncio.to_thread(platform.machine_of_notebook, user) in others
+                assert await person.run(await person.start_kernel(), READ) == "lasting\n"
+                report(
+                    f"a lost notebook runs on another machine {started - killed:.1f} s after {name}"
+                    f" was lost, and reads its file after {time.monotonic() - killed:.1f} s"
+                )
             await _until(
                 "all but the sign-on, whose database may have been there",
                 lambda: all(one.answering for part, one in found.items() if part != "the sign-on"),
                 300,
             )
             ended = time.monotonic()
-        silences = {part: one.longest_silence(ended) for part, one in found.items()}
-        await person.stop_server()
-    return silences
+    async with smoke.browser(platform.ca, platform.address, session.cookie_jar) as anew:
+        await smoke.Person(anew, platform.url, user).stop_server()
+    return {part: one.longest_silence(ended) for part, one in found.items()}
 
 
 async def _start_again(person: Any) -> float:
@@ -275,13 +302,3 @@ def announcing(platform: Platform) -> str:
         if machine.run("cat /sys/class/net/eth0/address").strip() in shown:
             return str(name)
     raise AssertionError(f"nobody announces {address}: {shown!r}")
-
-
-def test_many_sign_in_and_start_notebooks(
-    platform: Platform, report: Callable[[str], None]
-) -> None:
-    """Few of those that ``python -m tests.bench.platform`` has."""
-    figures = measured_platform(platform, 40, loads=3, over=10, notebooks=4)
-    for name, told in figures.items():
-        report(f"{name}: {json.dumps(told)}")
-    assert errors(figures) == {}
