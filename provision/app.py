@@ -176,14 +176,14 @@ class Application:
         try:
             return Bundle.find(
                 cache_path() / "bundles",
-                self._kubernetes_version,
+                self.kubernetes_version,
                 architectures.pop() if len(architectures) == 1 else None,
                 os_packages=self.site.os_packages is OsPackages.BUNDLE,
                 versions=self.site.bundle.versions,
                 requested=self.on_request,
             )
         except BundleError:
-            _refuse_unknown_version(self._kubernetes_version)
+            _refuse_unknown_version(self.kubernetes_version)
             _refuse_unknown_components(self.on_request)
             raise
 
@@ -244,7 +244,8 @@ class Application:
         return frozenset(name for role in roles for name in declared_packages(role))
 
     @property
-    def _kubernetes_version(self) -> str:
+    def kubernetes_version(self) -> str:
+        """Version of Kubernetes that the site file names."""
         return str(self.site.kubernetes.version)  # type: ignore[attr-defined]
 
     @cached_property

@@ -14,8 +14,11 @@ from typing import Any
 from provision.argocd.names import NAMESPACE
 from provision.checkout.folder import Folder, seen_as
 from provision.checkout.images import full_name, named_images
-from provision.checkout.objects import UNREAD, documents, lacking_fields, mapping, sequence
+from provision.checkout.kinds import judge_kinds
+from provision.checkout.objects import Made, lacking_fields, mapping, sequence
+from provision.checkout.schemas import Schemas
 from provision.checkout.told import AGAIN, Told
+from provision.checkout.yamltext import UNREAD, documents, sourced
 from provision.checks.finding import Finding
 from provision.dns.zones import DNS_NAME
 from provision.errors import BundleError, ConfigError
@@ -53,6 +56,8 @@ class Checkout:
         Images that machines have; ``None`` without a bundle.
     authority
         The certificate of the site's authority, in PEM form; ``None`` while there is none.
+    schemas
+        What kinds look like; ``None`` where objects are not compared with it.
     """
 
     root: Path
@@ -60,6 +65,7 @@ class Checkout:
     template: Template | None
     bundled: frozenset[str] | None
     authority: str | None = None
+    schemas: Schemas | None = None
     unrendered: list[str] = field(default_factory=list)
     partial: bool = False
     """Whether there is more than what was looked into."""
@@ -91,10 +97,13 @@ class Checkout:
         }
         objects = self._source(f"platform {settings.name}", settings.name, NAMESPACE, source)
         made, applications = self._followed(objects)
-        projects = {_name(item) for item in made if _is_of_argo_cd(item, "AppProject")}
+        items = [one.item for one in made]
+        projects = {_name(item) for item in items if _is_of_argo_cd(item, "AppProject")}
         for item in applications:
             self._project(item, {settings.name, "default", *projects})
-        self._images(made)
+        if self.schemas is not None:
+            judge_kinds(self._told, self.schemas, made)
+        self._images(items)
         if self.unrendered:
             self._told.warning(
                 "charts of the platform were not rendered, for want of the bundle's helm",
@@ -103,17 +112,18 @@ class Checkout:
             )
         return self._told.findings
 
-    def _followed(self, objects: Sequence[Manifest]) -> tuple[list[Manifest], list[Manifest]]:
+    def _followed(self, objects: Sequence[Made]) -> tuple[list[Made], list[Manifest]]:
         """All that ``objects`` make, whatever makes it in turn, and the applications among it.
 
         Each application is followed once, so that one that makes what made it ends there.
         """
         applications: dict[str, Manifest] = {}
-        made: list[Manifest] = []
-        todo = deque((item, NAMESPACE) for item in objects)
+        made: list[Made] = []
+        todo = deque((one, NAMESPACE) for one in objects)
         while todo:
-            item, beside = todo.popleft()
-            made.append(item)
+            one, beside = todo.popleft()
+            made.append(one)
+            item = one.item
             name = _name(item)
             if not _is_of_argo_cd(item, "Application") or name == self.settings.name:
                 continue
@@ -127,7 +137,7 @@ class Checkout:
             elif name not in applications:
                 applications[name] = item
                 inside = str(_target(item).get("namespace", ""))
-                todo += [(one, inside) for one in self._application(item)]
+                todo += [(found, inside) for found in self._application(item)]
         return made, list(applications.values())
 
     def _project(self, item: Manifest, projects: set[str]) -> None:
@@ -143,7 +153,7 @@ class Checkout:
                 f"{who} is of a project that there is not", found=project, wanted=known
             )
 
-    def _application(self, item: Manifest) -> list[Manifest]:
+    def _application(self, item: Manifest) -> list[Made]:
         """Judge one Application; what this repository has it make in this cluster."""
         name = _name(item)
         who = f"application {name}"
@@ -157,7 +167,7 @@ class Checkout:
                 found=str(target.get("server") or target.get("name")),
                 wanted=THIS_CLUSTER,
             )
-        made: list[Manifest] = []
+        made: list[Made] = []
         sources = spec.get("sources")
         for source in sequence(sources) or [spec.get("source")]:
             one = mapping(source)
@@ -174,9 +184,7 @@ class Checkout:
                 )
         return made if here else []
 
-    def _source(
-        self, who: str, name: str, namespace: str, source: Mapping[str, Any]
-    ) -> list[Manifest]:
+    def _source(self, who: str, name: str, namespace: str, source: Mapping[str, Any]) -> list[Made]:
         """The objects that a folder of this repository makes."""
         path = str(source["path"])
         folder = self._folder.inside(self.root / path)
@@ -197,21 +205,19 @@ class Checkout:
             )
             return self._nothing()
         return [
-            item
+            one
             for file in self._folder.manifests(who, folder, deep=bool(directory.get("recurse")))
-            for item in self._objects(
-                f"{who}: {self._folder.shown(file)}", self._folder.text(who, file)
-            )
+            for one in self._objects(who, self._folder.text(who, file), self._folder.shown(file))
         ]
 
-    def _nothing(self) -> list[Manifest]:
+    def _nothing(self) -> list[Made]:
         """What is known of a source that is not looked into."""
         self.partial = True
         return []
 
     def _chart(
         self, who: str, name: str, namespace: str, folder: Path, helm: Mapping[str, Any]
-    ) -> list[Manifest]:
+    ) -> list[Made]:
         given = [str(one) for one in sequence(helm.get("valueFiles"))]
         beyond = [one for one in given if "://" in one or one.startswith("$")]
         parameters = [mapping(one) for one in sequence(helm.get("parameters"))]
@@ -269,7 +275,14 @@ class Checkout:
             else:
                 self._told.error(f"{who}: its chart does not render", found=told)
             return self._nothing()
-        return list(self._objects(who, text))
+        return [
+            one._replace(file=self._template(folder, one.file)) for one in self._objects(who, text)
+        ]
+
+    def _template(self, folder: Path, source: str) -> str:
+        """The file that helm means, which calls the folder by the chart's name."""
+        inside = source.partition("/")[2]
+        return f"{self._folder.shown(folder)}/{inside}" if inside else ""
 
     def _value_file(self, folder: Path, given: str) -> Path | None:
         """The file that Argo CD means: relative to the chart, or from the root with ``/``."""
@@ -277,14 +290,15 @@ class Checkout:
         path = self._folder.inside(base / given.lstrip("/"))
         return path if path is not None and seen_as(Path.is_file, path) else None
 
-    def _objects(self, where: str, text: str) -> Iterator[Manifest]:
+    def _objects(self, who: str, text: str, file: str = "") -> Iterator[Made]:
         """The Kubernetes objects of a stream of YAML; whatever else is in it is a finding."""
+        where = f"{who}: {file}" if file else who
         try:
-            found = documents(text)
+            found = list(sourced(text))
         except UNREAD as problem:
             self._told.error(f"{where} is no YAML", found=str(problem))
             return
-        for document in found:
+        for document, template in found:
             one = mapping(document)
             unfolded = "items" in one and str(one.get("kind")).endswith("List")
             for item in sequence(one["items"]) if unfolded else [document]:
@@ -296,7 +310,7 @@ class Checkout:
                         wanted="apiVersion, kind and metadata.name",
                     )
                 else:
-                    yield item
+                    yield Made(item, who, file or template)
 
     def _images(self, objects: Sequence[Manifest]) -> None:
         if self.bundled is None:

@@ -1,32 +1,21 @@
-"""Kubernetes objects in YAML that nobody has looked into yet. Pure."""
+"""Kubernetes objects that nobody has looked into yet. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import yaml
-
-UNREAD = (yaml.YAMLError, RecursionError, TypeError, ValueError)
-"""What reading YAML and handing it on as JSON may end with: it may hold dates, bytes or itself."""
+from provision.manifests import Manifest
 
 
-class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it: ``2026-11-28`` and ``=`` are text."""
+class Made(NamedTuple):
+    """An object, and what makes it."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - replaces what the base class shares
-        first: [
-            (tag, pattern)
-            for tag, pattern in resolvers
-            if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
-        ]
-        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-def documents(text: str) -> list[Any]:
-    """What a stream of YAML holds; it may raise any of :data:`UNREAD`."""
-    return [one for one in yaml.load_all(text, _Loader) if one]
+    item: Manifest
+    who: str
+    """Begins a sentence about it: ``application web``."""
+    file: str
+    """The manifest or template that it comes from, as the repository calls it, or nothing."""
 
 
 def lacking_fields(item: Mapping[str, Any]) -> list[str]:

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 
 from provision.app import Application
 from provision.charts import ChartRenderer
+from provision.checkout.builtin import built_in
+from provision.checkout.definitions import DEFINITION
 from provision.checkout.judge import Checkout, Template
+from provision.checkout.schemas import Schemas
 from provision.checks import Finding, Needs, Severity, check_queries, run_checks
 from provision.checks.finding import error
-from provision.clusterphase import controller_architecture
-from provision.errors import BundleError
+from provision.clusterphase import ClusterPhase, controller_architecture
+from provision.errors import BundleError, ConfigError, OperatorError
 from provision.facts import Facts
+from provision.manifests import Manifest
 from provision.paths import cache_path
+from provision.phase import Context, Phase
 from provision.phases.platform import AUTHORITY, PlatformSettings
 from provision.site import OsPackages
 
@@ -47,9 +52,12 @@ def check_platform(app: Application, bundle: Bundle | None) -> list[Finding]:
     if not app.site.has(PlatformSettings):
         return []
     settings = app.site.settings(PlatformSettings)
-    authority = app.secrets.certificate(AUTHORITY)
+    own = built_in(app.kubernetes_version)
+    checkout = partial(
+        Checkout, app.site.directory, settings, authority=app.secrets.certificate(AUTHORITY)
+    )
     if bundle is None:
-        return Checkout(app.site.directory, settings, None, None, authority).judge()
+        return checkout(None, None, schemas=Schemas(own)).judge()
     renderer = ChartRenderer(bundle, controller_architecture(), cache_path())
     template: Template | None = partial(renderer.template, kubernetes=bundle.versions["kubernetes"])
     found: list[Finding] = []
@@ -57,9 +65,34 @@ def check_platform(app: Application, bundle: Bundle | None) -> list[Finding]:
         renderer.program()
     except BundleError as problem:
         template, found = None, [_told(problem)]
+    definitions, refused = definitions_of(app.phases, Context(app.site, bundle, app.secrets))
     images = frozenset(bundle.images)
-    checkout = Checkout(app.site.directory, settings, template, images, authority)
-    return [*found, *checkout.judge()]
+    judged = checkout(template, images, schemas=Schemas(own, definitions)).judge()
+    return [*found, *refused, *judged]
+
+
+def definitions_of(
+    phases: Sequence[Phase], context: Context
+) -> tuple[list[Manifest], list[Finding]]:
+    """Definitions of custom resources that components bring, as they will be applied.
+
+    What a component's chart refuses is found on the way. What the bundle lacks of it is told by
+    ``plan``.
+    """
+    definitions: list[Manifest] = []
+    found: list[Finding] = []
+    for phase in phases:
+        if not isinstance(phase, ClusterPhase):
+            continue
+        try:
+            objects = phase.objects(context)
+        except BundleError:
+            continue
+        except ConfigError as problem:
+            found.append(_told(problem))
+            continue
+        definitions += [item for item in objects if item["kind"] == DEFINITION]
+    return definitions, found
 
 
 def _bundle(app: Application) -> tuple[Bundle | None, list[Finding]]:
@@ -81,8 +114,8 @@ def _bundle(app: Application) -> tuple[Bundle | None, list[Finding]]:
     return bundle, []
 
 
-def _told(problem: BundleError) -> Finding:
-    """An error of the bundle as a finding, in its own words."""
+def _told(problem: OperatorError) -> Finding:
+    """An error as a finding, in its own words."""
     found = ": ".join(text for text in (problem.where, problem.found) if text)
     return error("", problem.what, found=found, wanted=problem.wanted, fix=problem.fix)
 
