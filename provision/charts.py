@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ class ChartRenderer:
         try:
             with tempfile.TemporaryDirectory(prefix="provision-helm-") as home:
                 done = subprocess.run(
-                    [str(self.program()), *command],
+                    [str(self._program), *command],
                     input=values.encode(),
                     capture_output=True,
                     # Nothing of the caller's own helm: no plugins, repositories or registries.
@@ -159,6 +160,11 @@ class ChartRenderer:
                 fix="correct them in the site file, then: provision plan",
             )
         return printed
+
+    @cached_property
+    def _program(self) -> Path:
+        """Kept, since all of it is read to see that it is whole."""
+        return self.program()
 
     def program(self) -> Path:
         """An executable copy of the bundle's helm: files in a bundle are not executable.

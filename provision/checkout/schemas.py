@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from provision.checkout.builtin import REFERENCE, BuiltIn, Schema
@@ -120,8 +120,12 @@ class Schemas:
     def _validator(self, key: tuple[str, str]) -> Any:
         if key not in self._made:
             made = self._own.kinds.get(key) or self._custom[key]()
-            self._made[key] = _validators(self._own.parts)(made)
+            self._made[key] = self._validators(made)
         return self._made[key]
+
+    @cached_property
+    def _validators(self) -> Any:
+        return _validators(self._own.parts)
 
 
 def _group(api_version: str) -> str:
