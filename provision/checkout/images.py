@@ -1,11 +1,15 @@
-"""Images that objects name, be they pods or resources that operators make pods of. Pure."""
+"""Images that objects name, and where machines get them. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from provision.checkout.objects import Made
+from provision.checkout.told import AGAIN, Told
+from provision.depot_tree import registry
 from provision.manifests import Manifest
 
 IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[a-z0-9._-]+)*(:[\w.-]+)?(@[a-z0-9:]+)?")
@@ -16,6 +20,81 @@ NAMING_NO_IMAGES = (
     "CustomResourceDefinition",
     "Secret",
 )
+
+BUNDLES_ALONE = "bundle.internal"
+"""Registry of images that are published nowhere; the catalog gives some such a name."""
+
+
+@dataclass(frozen=True)
+class Depots:
+    """What the site's depots have.
+
+    Parameters
+    ----------
+    images
+        Digest by name, of the bundle's images.
+    fallback
+        Whether machines ask a registry itself for what no depot has
+        (``containerd.upstream_fallback``).
+    """
+
+    images: Mapping[str, str]
+    fallback: bool = False
+
+    def have(self, image: str) -> bool:
+        """Whether they have it, by its name or by its digest under any name of its repository."""
+        name, _, digest = image.partition("@")
+        if not digest:
+            return name in self.images
+        return any(
+            _repository(name) == _repository(one)
+            for one, has in self.images.items()
+            if has == digest
+        )
+
+    def alone(self, name: str) -> bool:
+        """Whether machines ask nobody else for images of the registry ``name``."""
+        served = {registry(image) for image in self.images}
+        return name == BUNDLES_ALONE or (name in served and not self.fallback)
+
+
+def judge_images(told: Told, depots: Depots, made: Sequence[Made]) -> None:
+    """Tell of images that machines cannot have, and of those that only a registry has."""
+    users: dict[str, list[str]] = {}
+    for one in made:
+        for image in map(full_name, named_images([one.item])):
+            of = users.setdefault(image, [])
+            of += [one.who] if one.who not in of else []
+    lacking = [image for image in sorted(users) if not depots.have(image)]
+    never = [image for image in lacking if depots.alone(registry(image))]
+    if never:
+        told.error(
+            "the platform runs images that no machine can have",
+            found=_listed(never, users),
+            wanted="images of the bundle: machines ask no one else for images of "
+            + ", ".join(sorted({registry(image) for image in never})),
+            fix="take components that have them into platform.images and build the bundle anew,"
+            f" or use other images, {AGAIN}",
+        )
+    elsewhere = [image for image in lacking if image not in never]
+    if elsewhere:
+        told.warning(
+            "the platform runs images that the bundle does not have",
+            found=_listed(elsewhere, users),
+            wanted="that every machine can pull them from "
+            + ", ".join(sorted({registry(image) for image in elsewhere})),
+            fix="use images of the bundle, or see to it that machines can pull these",
+        )
+
+
+def _listed(images: Sequence[str], users: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{image} of {', '.join(users[image])}" for image in images)
+
+
+def _repository(name: str) -> str:
+    """A name without its tag."""
+    first, slash, last = name.rpartition("/")
+    return f"{first}{slash}{last.partition(':')[0]}"
 
 
 def named_images(objects: Sequence[Manifest]) -> Iterator[str]:

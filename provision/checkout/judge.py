@@ -13,7 +13,7 @@ from typing import Any
 
 from provision.argocd.names import NAMESPACE
 from provision.checkout.folder import Folder, seen_as
-from provision.checkout.images import full_name, named_images
+from provision.checkout.images import Depots, judge_images
 from provision.checkout.kinds import judge_kinds
 from provision.checkout.objects import Made, lacking_fields, mapping, sequence
 from provision.checkout.schemas import Schemas
@@ -52,8 +52,8 @@ class Checkout:
         How the repository is followed.
     template
         Renders a chart; ``None`` without a helm, where charts are left alone.
-    bundled
-        Images that machines have; ``None`` without a bundle.
+    depots
+        Where machines get images from; ``None`` without a bundle.
     authority
         The certificate of the site's authority, in PEM form; ``None`` while there is none.
     schemas
@@ -63,7 +63,7 @@ class Checkout:
     root: Path
     settings: PlatformSettings
     template: Template | None
-    bundled: frozenset[str] | None
+    depots: Depots | None
     authority: str | None = None
     schemas: Schemas | None = None
     unrendered: list[str] = field(default_factory=list)
@@ -103,7 +103,8 @@ class Checkout:
             self._project(item, {settings.name, "default", *projects})
         if self.schemas is not None:
             judge_kinds(self._told, self.schemas, made)
-        self._images(items)
+        if self.depots is not None:
+            judge_images(self._told, self.depots, made)
         if self.unrendered:
             self._told.warning(
                 "charts of the platform were not rendered, for want of the bundle's helm",
@@ -311,18 +312,6 @@ class Checkout:
                     )
                 else:
                     yield Made(item, who, file or template)
-
-    def _images(self, objects: Sequence[Manifest]) -> None:
-        if self.bundled is None:
-            return
-        lacking = sorted(set(map(full_name, named_images(objects))) - self.bundled)
-        if lacking:
-            self._told.warning(
-                "the platform runs images that the bundle does not have",
-                found=", ".join(lacking),
-                wanted="registries that every machine reaches under these names",
-                fix="use images of the bundle, or see to it that machines can pull these",
-            )
 
 
 def _is_of_argo_cd(item: Manifest, kind: str) -> bool:

@@ -10,6 +10,7 @@ from provision.app import Application
 from provision.charts import ChartRenderer
 from provision.checkout.builtin import built_in
 from provision.checkout.definitions import DEFINITION
+from provision.checkout.images import Depots
 from provision.checkout.judge import Checkout, Template
 from provision.checkout.schemas import Schemas
 from provision.checks import Finding, Needs, Severity, check_queries, run_checks
@@ -20,6 +21,7 @@ from provision.facts import Facts
 from provision.manifests import Manifest
 from provision.paths import cache_path
 from provision.phase import Context, Phase
+from provision.phases.containerd import ContainerdSettings
 from provision.phases.platform import AUTHORITY, PlatformSettings
 from provision.site import OsPackages
 
@@ -66,8 +68,9 @@ def check_platform(app: Application, bundle: Bundle | None) -> list[Finding]:
     except BundleError as problem:
         template, found = None, [_told(problem)]
     definitions, refused = definitions_of(app.phases, Context(app.site, bundle, app.secrets))
-    images = frozenset(bundle.images)
-    judged = checkout(template, images, schemas=Schemas(own, definitions)).judge()
+    fallback = app.site.settings(ContainerdSettings).upstream_fallback
+    depots = Depots(bundle.images, fallback=fallback)
+    judged = checkout(template, depots, schemas=Schemas(own, definitions)).judge()
     return [*found, *refused, *judged]
 
 

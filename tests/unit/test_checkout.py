@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from provision.app import read_site
+from provision.checkout.images import Depots
 from provision.checkout.judge import PLACEHOLDER, Checkout
 from provision.checks import Finding, Severity
 from provision.errors import ConfigError
@@ -37,11 +38,13 @@ POD = {
     "spec": {"containers": [{"name": "web", "image": "registry.test/web:1"}]},
 }
 
+DEPOTS = Depots({"registry.test/web:1": "sha256:" + "a" * 64})
+
 
 def judged(root: Path, **settings: Any) -> list[Finding]:
     """Findings about plain manifests, with a bundle of one image."""
     wanted = PlatformSettings(**{"repository": URL, **settings})
-    return Checkout(root, wanted, refuses, frozenset({"registry.test/web:1"})).judge()
+    return Checkout(root, wanted, refuses, DEPOTS).judge()
 
 
 def refuses(folder: Path, *, value_files: Sequence[Path], **_: Any) -> str:
@@ -129,10 +132,40 @@ def test_what_is_no_kubernetes_object_is_named(root: Path, text: str) -> None:
     assert finding.what.startswith("application web: web/web.yaml holds something")
 
 
-def test_images_that_the_bundle_lacks_are_a_warning(root: Path) -> None:
-    (root / "web/web.yaml").write_text(yaml.safe_dump(POD).replace("registry.test/web:1", "web:2"))
-    (finding,) = judged(root)
-    assert (finding.severity, finding.found) == (Severity.WARNING, "docker.io/library/web:2")
+def images_judged(root: Path, image: str, *, fallback: bool = False) -> list[Finding]:
+    (root / "web/web.yaml").write_text(yaml.safe_dump(POD).replace("registry.test/web:1", image))
+    settings = PlatformSettings(repository=URL)
+    depots = Depots(DEPOTS.images, fallback=fallback)
+    return Checkout(root, settings, refuses, depots).judge()
+
+
+def test_images_of_other_registries_than_the_bundles_are_a_warning(root: Path) -> None:
+    (finding,) = images_judged(root, "web:2")
+    assert finding.severity is Severity.WARNING
+    assert finding.found == "docker.io/library/web:2 of application web"
+    assert finding.wanted.endswith("pull them from docker.io")
+
+
+@pytest.mark.parametrize("image", ["registry.test/web:2", "bundle.internal/web:1"])
+def test_images_that_only_depots_could_have_are_an_error(root: Path, image: str) -> None:
+    (finding,) = images_judged(root, image)
+    assert finding.severity is Severity.ERROR
+    assert finding.found == f"{image} of application web"
+    assert finding.wanted.endswith(image.partition("/")[0])
+
+
+def test_machines_may_ask_registries_themselves(root: Path) -> None:
+    (finding,) = images_judged(root, "registry.test/web:2", fallback=True)
+    assert finding.severity is Severity.WARNING
+    (finding,) = images_judged(root, "bundle.internal/web:1", fallback=True)
+    assert finding.severity is Severity.ERROR
+
+
+@pytest.mark.parametrize("name", ["registry.test/web", "registry.test/web:other"])
+def test_an_image_may_be_named_by_its_digest(root: Path, name: str) -> None:
+    assert images_judged(root, f"{name}@sha256:{'a' * 64}") == []
+    assert images_judged(root, f"{name}@sha256:{'b' * 64}") != []
+    assert images_judged(root, f"registry.test/other@sha256:{'a' * 64}") != []
 
 
 def test_images_of_custom_resources_are_seen_and_what_is_none_is_not(root: Path) -> None:
@@ -141,7 +174,7 @@ apiVersion: db.test/v1
 kind: Cluster
 metadata: {name: db}
 spec: &spec
-  image: registry.test/db:1
+  image: registry.other.test/db:1
   itself: *spec
   sidecars: [{image: sha/tool@sha256:ab}, {image: web:2}]
   picture: {image: "https://x.test/a.png"}
@@ -154,8 +187,13 @@ data: {image: of-the-map}
 """
     (root / "web/db.yaml").write_text(cluster)
     (finding,) = judged(root)
-    assert finding.found == (
-        "docker.io/library/web:2, docker.io/sha/tool@sha256:ab, registry.test/db:1"
+    assert finding.found == "; ".join(
+        f"{image} of application web"
+        for image in (
+            "docker.io/library/web:2",
+            "docker.io/sha/tool@sha256:ab",
+            "registry.other.test/db:1",
+        )
     )
 
 
