@@ -42,6 +42,15 @@ def has_secrets(manifest: Manifest) -> bool:
     return any(isinstance(value, Mapping) for value in _data(manifest).values())
 
 
+def stored_in(manifest: Manifest) -> Mapping[str, str]:
+    """Names of the store's secrets by the keys of ``data`` that are filled with them."""
+    return {
+        key: value["store"]
+        for key, value in _data(manifest).items()
+        if isinstance(value, Mapping) and "store" in value
+    }
+
+
 def with_secrets(manifest: Manifest, store: Store) -> Manifest:
     """The object with every value that it names, base64-encoded as the API has it.
 

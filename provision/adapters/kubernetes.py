@@ -29,7 +29,7 @@ from provision.errors import SecretsError, UnreachableError
 from provision.facts import ClusterFacts, NodeFacts, ObjectState
 from provision.gates import Condition, judged
 from provision.manifests import KindIn, Manifest
-from provision.objectsecrets import has_secrets, with_secrets
+from provision.objectsecrets import has_secrets, stored_in, with_secrets
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -47,6 +47,9 @@ class Secrets(Protocol):
 
     def read(self, name: str) -> bytes:
         """The content of the file ``name``."""
+
+    def sha256(self, name: str) -> str | None:
+        """sha256 of the file ``name``, or None while it has to be made or made anew."""
 
 
 class ClusterReader:
@@ -217,8 +220,11 @@ def _state(
     headers = {"Content-Type": "application/apply-patch+yaml"}
     try:
         whole = with_secrets(manifest, secrets)
+        due = [key for key, name in stored_in(manifest).items() if secrets.sha256(name) is None]
     except SecretsError as error:
         return ObjectState(exists=True, differences=[f"data ({error.what})"])
+    if due:
+        return ObjectState(exists=True, differences=[f"data.{key} (made anew)" for key in due])
     status, applied = api.request("PATCH", path, body=whole, query=query, headers=headers)
     if status in OVERLOADED:
         raise refusal(api, path, status, applied)

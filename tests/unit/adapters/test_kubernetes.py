@@ -10,8 +10,10 @@ import pytest
 
 from provision.adapters.kubernetes import ClusterReader
 from provision.manifests import KindIn
+from provision.objectsecrets import with_secrets
 from provision.privatefiles import write_private
 from provision.secrets import SecretStore
+from provision.secretspec import Authority, Certificate
 from tests.support.kubeserver import FakeCluster, serving, write_kubeconfig
 
 
@@ -156,6 +158,28 @@ def test_secrets_in_objects_are_compared_and_never_told(
     assert objects["Secret kube-system/early"].differences == [
         "data (the secret unmade is missing)"
     ]
+
+
+def test_a_certificate_that_is_due_differs_before_it_is_made(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    def store(*names: str) -> SecretStore:
+        authority = Authority("site-ca", "the site")
+        return SecretStore(
+            tmp_path, specs=[authority, Certificate("web", "site-ca", "web", names=names)]
+        )
+
+    before = store("192.0.2.1")
+    before.ensure([Certificate("web", "site-ca", "web", names=("192.0.2.1",))])
+    data = {key: {"store": f"web{key[3:]}"} for key in ("tls.crt", "tls.key")}
+    manifest = {**config_map("web"), "kind": "Secret", "data": data}
+    live = with_secrets(manifest, before)
+    cluster.objects["/api/v1/namespaces/kube-system/secrets/web"] = dict(live)
+    assert (
+        ClusterReader(before).read([manifest]).objects["Secret kube-system/web"].differences == []
+    )
+    after = ClusterReader(store("192.0.2.2")).read([manifest])
+    assert after.objects["Secret kube-system/web"].differences == ["data.tls.crt (made anew)"]
 
 
 def test_nothing_listens(tmp_path: Path) -> None:
