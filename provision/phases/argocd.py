@@ -41,7 +41,9 @@ from provision.secretspec import Certificate, Random, SecretSpec, Verifier
 from provision.site import Address, Part, SecretRef, Settings, Site
 
 TLS = "argocd-server-tls"
-"""Secret with the server's certificate; the server notices when it changes."""
+"""Secret with the server's certificate."""
+WATCHED = {"app.kubernetes.io/part-of": "argocd"}
+"""Label without which the server does not notice that the Secret changes."""
 
 
 class ArgocdSettings(Settings):
@@ -271,7 +273,7 @@ def _certificate(site: Site) -> Manifest:
         return {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": metadata,
+            "metadata": {**metadata, "labels": WATCHED},
             "type": "kubernetes.io/tls",
             "data": {"tls.crt": stored(f"{SERVER}.crt"), "tls.key": stored(f"{SERVER}.key")},
         }
@@ -281,6 +283,7 @@ def _certificate(site: Site) -> Manifest:
         "metadata": metadata,
         "spec": {
             "secretName": TLS,
+            "secretTemplate": {"labels": WATCHED},
             "dnsNames": [host_of(site)],
             "issuerRef": {"kind": "ClusterIssuer", "name": settings.issuer},
         },
