@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-FIRST = ("index.md", "first-notebook.md", "site-reference.md", "operations.md", "watch.md", "errors.md")
+FIRST = (
+    "index.md",
+    "first-notebook.md",
+    "site-reference.md",
+    "operations.md",
+    "watch.md",
+    "errors.md",
+)
 LAST = ("architecture.md", "contributing.md", "measurements.md", "scale.md")
 
 
