@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -45,10 +45,6 @@ class Person:
         """Open a page; a certificate that is not trusted is an error."""
         self._driver.get(url)
 
-    def forget(self) -> None:
-        """Be nobody again: what the open page's site had put into the browser is gone."""
-        self._driver.delete_all_cookies()
-
     def see(self, selector: str, text: str = "", *, seconds: float = 60) -> WebElement:
         """Wait until the page shows what ``selector`` (CSS) names, with ``text`` in it.
 
@@ -73,8 +69,7 @@ class Person:
     def sign_in(self, user: str, password: str) -> None:
         """Fill in the form that asks for a password, and send it."""
         self.see("input[name=username]").send_keys(user)
-        self.see("input[name=password]").send_keys(password)
-        self.click("#kc-login")
+        self.see("input[name=password]").send_keys(password, Keys.ENTER)
 
     def new_notebook(self, *, seconds: float = 120) -> None:
         """Begin a notebook in JupyterLab; returns when its kernel is there."""
@@ -137,20 +132,24 @@ class Person:
 
 
 @contextmanager
-def browser(folder: Path, ca: Path, host: str, address: str, pictures: Path) -> Iterator[Person]:
+def browser(
+    folder: Path, authorities: Sequence[Path], hosts: Mapping[str, str], pictures: Path
+) -> Iterator[Person]:
     """Somebody new, with a browser of his own.
 
     Parameters
     ----------
     folder : the browser's home, empty; it holds whom the browser trusts, and what it keeps.
-    ca : PEM file of the authority to trust besides the usual ones.
-    host, address : a name, and where it is, in place of a name server.
+    authorities : PEM files of authorities to trust besides the usual ones.
+    hosts : names, and the addresses where they are, in place of a name server.
     pictures : folder for pictures of pages.
     """
     database = folder / ".pki" / "nssdb"
     database.mkdir(parents=True)
     _certutil(database, "-N", "--empty-password")
-    _certutil(database, "-A", "-n", "site", "-t", "C,,", "-i", str(ca))
+    for number, authority in enumerate(authorities):
+        _certutil(database, "-A", "-n", f"site-{number}", "-t", "C,,", "-i", str(authority))
+    rules = ",".join(f"MAP {host} {address}" for host, address in hosts.items())
     options = ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     for argument in (
@@ -161,9 +160,9 @@ def browser(folder: Path, ca: Path, host: str, address: str, pictures: Path) -> 
         "--disable-background-networking",
         "--no-first-run",
         "--no-proxy-server",
-        "--window-size=1280,800",
+        "--window-size=1100,760",
         f"--user-data-dir={folder / 'profile'}",
-        f"--host-resolver-rules=MAP {host} {address}",
+        f"--host-resolver-rules={rules}",
     ):
         options.add_argument(argument)
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"}

@@ -25,7 +25,9 @@ class Platform:
     ca: Path
     """PEM file of the authority of its pages."""
     argocd: str
-    """Argo CD's address; its certificate is the site's own authority's."""
+    """Argo CD's address."""
+    zone: str
+    """The site's zone."""
 
     @classmethod
     def of(cls, lab: Lab) -> Platform:
@@ -33,12 +35,29 @@ class Platform:
         site = yaml.safe_load(lab.site_file.read_text())
         values = site["platform"]["values"]
         ca = lab.state / "secrets" / "cert_manager" / "site-ca.crt"
-        return cls(lab, values["host"], values["address"], ca, site["argocd"]["address"])
+        return cls(
+            lab,
+            values["host"],
+            values["address"],
+            ca,
+            site["argocd"]["address"],
+            site["dns"]["zone"],
+        )
 
     @property
     def url(self) -> str:
         """The first page, without a slash at its end."""
         return f"https://{self.host}"
+
+    @property
+    def site_ca(self) -> Path:
+        """PEM file of the site's own authority, by which Argo CD is known."""
+        return self.lab.state / "secrets" / "site-ca.crt"
+
+    @property
+    def argocd_host(self) -> str:
+        """Argo CD's name."""
+        return f"argocd.{self.zone}"
 
     @property
     def notebooks(self) -> str:

@@ -21,6 +21,7 @@ from tests.lab.browser import Person, browser
 from tests.lab.machines import ROOT, Lab
 from tests.lab.outage import Ask, watching
 from tests.lab.platform import Platform
+from tests.lab.vault import secret
 from tests.lab.waiting import wait_until
 from tests.support.smoke import smoke
 
@@ -62,7 +63,9 @@ def platform(lab: Lab, report: Callable[[str], None]) -> Iterator[Platform]:
 @pytest.fixture
 def person(platform: Platform, tmp_path: Path) -> Iterator[Person]:
     """Somebody with a browser that trusts the site's authority."""
-    with browser(tmp_path, platform.ca, platform.host, platform.address, PICTURES) as somebody:
+    authorities = (platform.ca, platform.site_ca)
+    hosts = {platform.host: platform.address, platform.argocd_host: platform.argocd}
+    with browser(tmp_path, authorities, hosts, PICTURES) as somebody:
         yield somebody
 
 
@@ -100,6 +103,14 @@ def test_somebody_signs_in_and_runs_a_cell(
     person.run_cell(KEPT, "7")
     person.decline("Jupyter news")
     person.picture("notebook")
+
+
+def test_argo_cd_shows_every_application(platform: Platform, person: Person) -> None:
+    person.open(f"https://{platform.argocd_host}/")
+    person.sign_in("admin", secret(platform.lab, "argocd/admin-password"))
+    for name in ("platform", *NAMESPACES):
+        person.see("body", name)
+    person.picture("argocd")
 
 
 def open_laboratory(platform: Platform, person: Person) -> None:
@@ -264,8 +275,7 @@ def asks(platform: Platform, session: aiohttp.ClientSession) -> dict[str, Ask]:
         return ask
 
     async def argo_cd() -> bool:
-        authority = platform.lab.state / "secrets" / "site-ca.crt"
-        return await status(f"https://{platform.argocd}/healthz", authority, None) == 200
+        return await status(f"https://{platform.argocd}/healthz", platform.site_ca, None) == 200
 
     return {
         "the first page": page("/"),
