@@ -78,6 +78,14 @@ def test_every_application_is_synced_and_healthy(
     platform.lab.provision("plan", expect=0)
 
 
+def test_argo_cd_shows_every_application(platform: Platform, person: Person) -> None:
+    person.open(f"https://{platform.argocd_host}/")
+    person.sign_in("admin", secret(platform.lab, "argocd/admin-password"))
+    for name in ("platform", *NAMESPACES):
+        person.see("body", name)
+    person.picture("argocd")
+
+
 def test_somebody_signs_in_and_runs_a_cell(
     platform: Platform, person: Person, report: Callable[[str], None]
 ) -> None:
@@ -103,14 +111,6 @@ def test_somebody_signs_in_and_runs_a_cell(
     person.run_cell(KEPT, "7")
     person.decline("Jupyter news")
     person.picture("notebook")
-
-
-def test_argo_cd_shows_every_application(platform: Platform, person: Person) -> None:
-    person.open(f"https://{platform.argocd_host}/")
-    person.sign_in("admin", secret(platform.lab, "argocd/admin-password"))
-    for name in ("platform", *NAMESPACES):
-        person.see("body", name)
-    person.picture("argocd")
 
 
 def open_laboratory(platform: Platform, person: Person) -> None:
