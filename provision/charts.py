@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -18,12 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from provision import manifests
-from provision.errors import BundleError, ConfigError
+from provision.errors import BundleError
 from provision.manifests import Manifest
 from provision.phase import BundleView
-
-SECONDS = 60.0
-"""Time that helm has for one chart."""
+from provision.rendering import SECONDS, Work, executable, printed
 
 
 class ChartRenderer:
@@ -125,41 +121,20 @@ class ChartRenderer:
         return self._helm(command, json.dumps(values), release)
 
     def _helm(self, command: Sequence[str], values: str, release: str) -> str:
-        try:
-            with tempfile.TemporaryDirectory(prefix="provision-helm-") as home:
-                done = subprocess.run(
-                    [str(self._program), *command],
-                    input=values.encode(),
-                    capture_output=True,
-                    # Nothing of the caller's own helm: no plugins, repositories or registries.
-                    env={"HOME": home, "PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-                    timeout=self.seconds,
-                    check=False,
-                )
-            printed = done.stdout.decode()
-        except subprocess.TimeoutExpired as error:
-            raise ConfigError(
-                f"the chart of {release} takes too long to render",
-                where=f"{release}.values",
-                found=f"helm was not done after {self.seconds:g} s",
-                fix="correct what keeps it, or wait until this machine has less to do, then:"
-                " provision plan",
-            ) from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(
-                f"the chart of {release} makes something that is no UTF-8 text",
-                where=f"{release}.values",
-                found=f"the byte 0x{error.object[error.start]:02x}",
-                fix="correct it in the chart, then: provision plan",
-            ) from error
-        if done.returncode != 0:
-            raise ConfigError(
-                f"the chart of {release} refuses the values that it is given",
-                where=f"{release}.values",
-                found=done.stderr.decode(errors="replace").strip(),
-                fix="correct them in the site file, then: provision plan",
-            )
-        return printed
+        work = Work(
+            subject=f"the chart of {release}",
+            refused="refuses the values that it is given",
+            where=f"{release}.values",
+            fix="correct them in the site file, then: provision plan",
+        )
+        return printed(
+            [str(self._program), *command],
+            work,
+            given=values.encode(),
+            # Nothing of the caller's own helm: no plugins, repositories or registries.
+            environment={"PATH": os.defpath},
+            seconds=self.seconds,
+        )
 
     @cached_property
     def _program(self) -> Path:
@@ -167,27 +142,14 @@ class ChartRenderer:
         return self.program()
 
     def program(self) -> Path:
-        """An executable copy of the bundle's helm: files in a bundle are not executable.
+        """The bundle's helm, executable.
 
         Raises
         ------
         BundleError
             The bundle has no helm that runs here, or a damaged one.
         """
-        source = self.bundle.path("helm", self.architecture)
-        if os.access(source, os.X_OK):
-            return source
-        program = self.cache / f"helm-{self.bundle.sha256('helm', self.architecture)}"
-        if not program.exists():
-            self.cache.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.cache, delete=False) as fresh:
-                with source.open("rb") as content:
-                    shutil.copyfileobj(content, fresh)
-                fresh.flush()
-                os.fsync(fresh.fileno())
-            Path(fresh.name).chmod(0o755)
-            Path(fresh.name).replace(program)
-        return program
+        return executable(self.bundle, "helm", self.architecture, self.cache)
 
 
 def require_images(bundle: BundleView, what: str, objects: Sequence[Manifest]) -> None:

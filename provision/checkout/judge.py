@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from provision import kustomizations
 from provision.argocd.names import NAMESPACE
 from provision.checkout.folder import Folder, seen_as
 from provision.checkout.images import Depots, judge_images
@@ -30,7 +31,6 @@ PLACEHOLDER = "https://git.example.org/site.git"
 NAME = re.compile(DNS_NAME)
 UNFETCHED = "missing in charts/ directory"
 """What helm says of a chart's dependencies that are not in the repository."""
-KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 PICKED = ("exclude", "include", "jsonnet")
 """Fields of a folder's source by which Argo CD reads other files than all manifests."""
 LONGEST_ARGUMENT = 128 * 1024
@@ -38,6 +38,9 @@ LONGEST_ARGUMENT = 128 * 1024
 
 Template = Callable[..., str]
 """As :meth:`provision.charts.ChartRenderer.template`, the Kubernetes version filled in."""
+
+Kustomize = Callable[[Path], str]
+"""As :meth:`provision.kustomizations.Kustomizer.build`."""
 
 
 @dataclass
@@ -58,6 +61,8 @@ class Checkout:
         The certificate of the site's authority, in PEM form; ``None`` while there is none.
     schemas
         What kinds look like; ``None`` where objects are not compared with it.
+    kustomize
+        Renders a kustomization; ``None`` without a kustomize, where they are left alone.
     """
 
     root: Path
@@ -66,7 +71,9 @@ class Checkout:
     depots: Depots | None
     authority: str | None = None
     schemas: Schemas | None = None
+    kustomize: Kustomize | None = None
     unrendered: list[str] = field(default_factory=list)
+    unbuilt: list[str] = field(default_factory=list)
     partial: bool = False
     """Whether there is more than what was looked into."""
 
@@ -110,6 +117,14 @@ class Checkout:
                 "charts of the platform were not rendered, for want of the bundle's helm",
                 found=", ".join(self.unrendered),
                 fix=f"see to the bundle, {AGAIN}",
+            )
+        if self.unbuilt:
+            self._told.warning(
+                "kustomizations of the platform were not rendered, for want of the bundle's"
+                " kustomize",
+                found=", ".join(self.unbuilt),
+                fix="build the bundle anew, with all that the site takes on request, such as"
+                f" argocd, {AGAIN}",
             )
         return self._told.findings
 
@@ -194,9 +209,8 @@ class Checkout:
             return self._nothing()
         if seen_as(Path.is_file, folder / "Chart.yaml"):
             return self._chart(who, name, namespace, folder, mapping(source.get("helm")))
-        if any(seen_as(Path.is_file, folder / name) for name in KUSTOMIZATIONS):
-            self._told.warning(f"{who} is a kustomization, which is not rendered here", found=path)
-            return self._nothing()
+        if any(seen_as(Path.is_file, folder / name) for name in kustomizations.FILES):
+            return self._kustomization(who, folder, mapping(source.get("kustomize")))
         directory = mapping(source.get("directory"))
         picked = [one for one in PICKED if directory.get(one)]
         if picked:
@@ -284,6 +298,32 @@ class Checkout:
         """The file that helm means, which calls the folder by the chart's name."""
         inside = source.partition("/")[2]
         return f"{self._folder.shown(folder)}/{inside}" if inside else ""
+
+    def _kustomization(self, who: str, folder: Path, given: Mapping[str, Any]) -> list[Made]:
+        shown = self._folder.shown(folder)
+        # Argo CD edits the kustomization by these before it builds it.
+        edits = sorted(name for name, value in given.items() if value and name != "version")
+        if edits:
+            self._told.warning(
+                f"{who} changes its kustomization, which is not looked into here",
+                found=f"{shown} with {', '.join(edits)}",
+            )
+            return self._nothing()
+        if self.kustomize is None:
+            self.unbuilt.append(shown)
+            return self._nothing()
+        try:
+            text = self.kustomize(folder)
+        except (BundleError, ConfigError) as problem:
+            told = problem.found or problem.what
+            if any(one in told for one in kustomizations.FETCHING):
+                self._told.warning(
+                    f"{who} takes what Argo CD fetches; it was not rendered here", found=told
+                )
+            else:
+                self._told.error(f"{who}: its kustomization does not render", found=told)
+            return self._nothing()
+        return [one._replace(file=shown) for one in self._objects(who, text)]
 
     def _value_file(self, folder: Path, given: str) -> Path | None:
         """The file that Argo CD means: relative to the chart, or from the root with ``/``."""

@@ -11,13 +11,14 @@ from provision.charts import ChartRenderer
 from provision.checkout.builtin import built_in
 from provision.checkout.definitions import DEFINITION
 from provision.checkout.images import Depots
-from provision.checkout.judge import Checkout, Template
+from provision.checkout.judge import Checkout, Kustomize, Template
 from provision.checkout.schemas import Schemas
 from provision.checks import Finding, Needs, Severity, check_queries, run_checks
 from provision.checks.finding import error
 from provision.clusterphase import ClusterPhase, controller_architecture
 from provision.errors import BundleError, ConfigError, OperatorError
 from provision.facts import Facts
+from provision.kustomizations import PROGRAM, Kustomizer
 from provision.manifests import Manifest
 from provision.paths import cache_path
 from provision.phase import Context, Phase
@@ -70,8 +71,19 @@ def check_platform(app: Application, bundle: Bundle | None) -> list[Finding]:
     definitions, refused = definitions_of(app.phases, Context(app.site, bundle, app.secrets))
     fallback = app.site.settings(ContainerdSettings).upstream_fallback
     depots = Depots(bundle.images, fallback=fallback)
-    judged = checkout(template, depots, schemas=Schemas(own, definitions)).judge()
+    schemas = Schemas(own, definitions)
+    judged = checkout(template, depots, schemas=schemas, kustomize=_kustomize(bundle)).judge()
     return [*found, *refused, *judged]
+
+
+def _kustomize(bundle: Bundle) -> Kustomize | None:
+    """What renders kustomizations; nothing where the bundle has no kustomize."""
+    kustomizer = Kustomizer(bundle, controller_architecture(), cache_path())
+    try:
+        bundle.sha256(PROGRAM, kustomizer.architecture)
+    except BundleError:
+        return None
+    return kustomizer.build
 
 
 def definitions_of(

@@ -420,6 +420,61 @@ def test_a_project_may_be_made_by_any_application(root: Path) -> None:
     assert finding.wanted == "one of: deep, default, platform"
 
 
+def kustomized(root: Path, says: str, **source: Any) -> list[Finding]:
+    """Findings where the application is a kustomization, of which kustomize says this."""
+
+    def kustomize(folder: Path) -> str:
+        assert folder == (root / "web").resolve()
+        if says.startswith("Error"):
+            raise ConfigError("the kustomization web cannot be built", found=says)
+        return says
+
+    (root / "web/kustomization.yaml").touch()
+    (root / "web/web.yaml").write_text("no manifest by itself")
+    change(root, source={"repoURL": URL, "path": "web", **source})
+    settings = PlatformSettings(repository=URL)
+    return Checkout(root, settings, refuses, DEPOTS, kustomize=kustomize).judge()
+
+
+def test_a_kustomization_is_rendered(root: Path) -> None:
+    assert kustomized(root, yaml.safe_dump(POD)) == []
+    (finding,) = kustomized(root, yaml.safe_dump(POD).replace("web:1", "web:2"))
+    assert finding.found == "registry.test/web:2 of application web"
+
+
+@pytest.mark.parametrize(
+    ("says", "severity", "what"),
+    [
+        ("Error: accumulating resources", Severity.ERROR, "its kustomization does not render"),
+        ("Error: no 'git' program on path: exec", Severity.WARNING, "takes what Argo CD fetches"),
+        (
+            'Error: Get "https://x.test": proxyconnect tcp: dial',
+            Severity.WARNING,
+            "Argo CD fetches",
+        ),
+    ],
+)
+def test_a_kustomization_that_does_not_render(
+    root: Path, says: str, severity: Severity, what: str
+) -> None:
+    (finding,) = kustomized(root, says)
+    assert (finding.severity, finding.found) == (severity, says)
+    assert what in finding.what
+
+
+def test_a_kustomization_that_argo_cd_changes_is_left_alone(root: Path) -> None:
+    (finding,) = kustomized(root, "Error", kustomize={"namePrefix": "a-", "images": ["a=b"]})
+    assert (finding.severity, finding.found) == (Severity.WARNING, "web with images, namePrefix")
+    assert kustomized(root, yaml.safe_dump(POD), kustomize={"version": "v5.8.2"}) == []
+
+
+def test_kustomizations_without_a_kustomize_are_named(root: Path) -> None:
+    (root / "web/Kustomization").touch()
+    (finding,) = judged(root)
+    assert (finding.severity, finding.found) == (Severity.WARNING, "web")
+    assert "for want of the bundle's kustomize" in finding.what
+
+
 def test_a_project_may_be_in_what_is_not_looked_into(root: Path) -> None:
     change(root, project="deep")
     files = {"platform/more.yaml": application("more"), "more/kustomization.yaml": ""}
