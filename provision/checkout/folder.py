@@ -50,6 +50,23 @@ class Folder:
             elif path.suffix in MANIFESTS:
                 yield path
 
+    def folders(self, levels: int) -> list[str]:
+        """Folders down to so many levels, by their paths; those with a dot at first are left out.
+
+        Argo CD does not look into these, nor does it follow links.
+        """
+        found: list[str] = []
+        level = [self.root]
+        for _ in range(levels):
+            level = [
+                path
+                for folder in level
+                for path in sorted(_entries(folder))
+                if not path.name.startswith(".") and not path.is_symlink() and path.is_dir()
+            ]
+            found += [self.shown(path) for path in level]
+        return sorted(found)
+
     def text(self, who: str, file: Path) -> str:
         """What a manifest says; nothing, and a finding, where it cannot be read."""
         shown = self.shown(file)
@@ -93,6 +110,14 @@ class Folder:
             return None
         inside = not circular and found.is_relative_to(self.root.resolve())
         return found if inside else None
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing where it may not be read."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def seen_as(what: Callable[[Path], bool], path: Path) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from provision import kustomizations
 from provision.argocd.names import NAMESPACE
+from provision.checkout.applicationsets import NotRenderedError, applications
 from provision.checkout.folder import Folder, seen_as
 from provision.checkout.images import Depots, judge_images
 from provision.checkout.kinds import judge_kinds
@@ -31,6 +32,8 @@ PLACEHOLDER = "https://git.example.org/site.git"
 NAME = re.compile(DNS_NAME)
 UNFETCHED = "missing in charts/ directory"
 """What helm says of a chart's dependencies that are not in the repository."""
+FOLLOWED: Mapping[str, str] = {"Application": "application", "ApplicationSet": "application set"}
+"""What makes more objects, in words for the operator."""
 PICKED = ("exclude", "include", "jsonnet")
 """Fields of a folder's source by which Argo CD reads other files than all manifests."""
 LONGEST_ARGUMENT = 128 * 1024
@@ -103,10 +106,10 @@ class Checkout:
             "helm": {"valueFiles": settings.value_files, "valuesObject": values},
         }
         objects = self._source(f"platform {settings.name}", settings.name, NAMESPACE, source)
-        made, applications = self._followed(objects)
+        made, followed = self._followed(objects)
         items = [one.item for one in made]
         projects = {_name(item) for item in items if _is_of_argo_cd(item, "AppProject")}
-        for item in applications:
+        for item in followed:
             self._project(item, {settings.name, "default", *projects})
         if self.schemas is not None:
             judge_kinds(self._told, self.schemas, made)
@@ -133,28 +136,50 @@ class Checkout:
 
         Each application is followed once, so that one that makes what made it ends there.
         """
-        applications: dict[str, Manifest] = {}
+        followed: dict[tuple[str, str], Manifest] = {}
         made: list[Made] = []
         todo = deque((one, NAMESPACE) for one in objects)
         while todo:
             one, beside = todo.popleft()
             made.append(one)
             item = one.item
-            name = _name(item)
-            if not _is_of_argo_cd(item, "Application") or name == self.settings.name:
+            kind = next((kind for kind in FOLLOWED if _is_of_argo_cd(item, kind)), "")
+            key = kind, _name(item)
+            if not kind or key == ("Application", self.settings.name):
                 continue
             namespace = str(item["metadata"].get("namespace") or beside)
             if namespace != NAMESPACE:
                 self._told.error(
-                    f"application {name} is in a namespace that Argo CD does not look into",
+                    f"{FOLLOWED[kind]} {_name(item)} is in a namespace that Argo CD does not look"
+                    " into",
                     found=namespace,
                     wanted=NAMESPACE,
                 )
-            elif name not in applications:
-                applications[name] = item
-                inside = str(_target(item).get("namespace", ""))
-                todo += [(found, inside) for found in self._application(item)]
-        return made, list(applications.values())
+            elif key not in followed:
+                followed[key] = item
+                if kind == "Application":
+                    inside = str(_target(item).get("namespace", ""))
+                    todo += [(found, inside) for found in self._application(item)]
+                else:
+                    todo += [(found, NAMESPACE) for found in self._application_set(one)]
+        return made, [item for (kind, _), item in followed.items() if kind == "Application"]
+
+    def _application_set(self, one: Made) -> list[Made]:
+        """The applications that a set makes of what is in this repository."""
+        who = f"application set {_name(one.item)}"
+        try:
+            made = applications(one.item, self.settings.repository, self._folder.folders)
+        except NotRenderedError as problem:
+            self._told.warning(
+                f"{who} is not rendered here, nor what it makes", found=f"it takes {problem}"
+            )
+            return self._nothing()
+        for item in made:
+            if lacking_fields(item):
+                self._told.error(
+                    f"{who} makes an application without a name", wanted="template.metadata.name"
+                )
+        return [Made(item, who, one.file) for item in made if not lacking_fields(item)]
 
     def _project(self, item: Manifest, projects: set[str]) -> None:
         project = _project_of(item)

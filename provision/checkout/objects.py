@@ -22,7 +22,8 @@ def lacking_fields(item: Mapping[str, Any]) -> list[str]:
     """What keeps it from being a Kubernetes object."""
     lacking = [name for name in ("apiVersion", "kind") if not isinstance(item.get(name), str)]
     metadata = mapping(item.get("metadata"))
-    if not any(isinstance(metadata.get(name), str) for name in ("name", "generateName")):
+    names = (metadata.get(name) for name in ("name", "generateName"))
+    if not any(isinstance(name, str) and name for name in names):
         lacking.append("metadata.name")
     return lacking
 
