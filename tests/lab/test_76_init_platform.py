@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,15 @@ def committed(folder: Path) -> dict[str, str]:
     }
 
 
+def repository_of(site: Lab) -> str:
+    """Where Argo CD reads the site's repository from."""
+    platform = yaml.safe_load(site.site_file.read_text())["platform"]
+    return str(platform["repository"])
+
+
 def about_the_platform(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Findings about the repository, and about the bundle that it is rendered with."""
-    words = ("application", "bundle", "platform")
+    words = ("application", "bundle", "kinds", "platform")
     return [item for item in findings if any(word in item["what"] for word in words)]
 
 
@@ -77,15 +83,65 @@ def test_check_renders_it_and_finds_nothing(site: Lab) -> None:
     assert about_the_platform(findings) == []
 
 
-def test_check_names_a_broken_chart(site: Lab, tmp_path: Path) -> None:
-    folder = tmp_path / "repository"
+def with_files(site: Lab, folder: Path, files: Mapping[str, str]) -> Lab:
+    """The site with more files in a copy of its repository."""
     shutil.copytree(site.site_file.parent, folder)
-    template = folder / "applications" / "web" / "templates" / "broken.yaml"
-    template.write_text("{{ .Values.nothing.there }}\n")
-    broken = Lab(folder / "site.yaml", site.state_home, site.extra)
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return Lab(folder / "site.yaml", site.state_home, site.extra)
+
+
+def test_check_names_a_broken_chart(site: Lab, tmp_path: Path) -> None:
+    template = "applications/web/templates/broken.yaml"
+    broken = with_files(site, tmp_path / "broken", {template: "{{ .Values.nothing.there }}\n"})
     printed = broken.provision("check", expect=ExitCode.FINDINGS)
     assert "application web: its chart does not render" in printed
     assert "web/templates/broken.yaml" in printed
+
+
+def test_check_names_fields_that_kubernetes_and_argo_cd_do_not_have(
+    site: Lab, tmp_path: Path
+) -> None:
+    settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "dat": {}}
+    application = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": "b"},
+        "spec": {"projekt": "platform", "project": "default", "destination": {}},
+    }
+    template = "applications/web/templates/wrong.yaml"
+    text = "---\n".join(map(yaml.safe_dump, (settings, application)))
+    wrong = with_files(site, tmp_path / "wrong", {template: text})
+    findings = json.loads(wrong.provision("check", "--json", expect=ExitCode.FINDINGS))
+    found = {item["found"] for item in about_the_platform(findings)}
+    place = "which is no field there (applications/web/templates/wrong.yaml)"
+    assert {f"dat, {place}", f"spec.projekt, {place}"} <= found
+
+
+@pytest.mark.parametrize(("field", "rendered"), [("name", True), ("nam", False)])
+def test_check_renders_kustomizations_with_the_bundles_kustomize(
+    site: Lab, tmp_path: Path, field: str, *, rendered: bool
+) -> None:
+    application = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": "more", "namespace": "argocd"},
+        "spec": {
+            "project": "platform",
+            "source": {"repoURL": repository_of(site), "path": "more"},
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": "web"},
+        },
+    }
+    files = {
+        "platform/templates/more.yaml": yaml.safe_dump(application),
+        "more/kustomization.yaml": f"configMapGenerator: [{{{field}: a, literals: [a=b]}}]\n",
+    }
+    more = with_files(site, tmp_path / "more", files)
+    findings = json.loads(more.provision("check", "--json", expect=None))
+    what = [item["what"] for item in about_the_platform(findings)]
+    wrong = "application more: its kustomization does not render"
+    assert what == ([] if rendered else [wrong])
 
 
 def test_argo_cd_brings_it_in_and_the_page_is_served(
