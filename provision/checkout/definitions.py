@@ -22,7 +22,6 @@ _KEPT = (
     *("enum", "format", "pattern"),
     *("maximum", "minimum", "exclusiveMaximum", "exclusiveMinimum"),
     *("maxItems", "minItems", "maxLength", "minLength", "maxProperties", "minProperties"),
-    "uniqueItems",
 )
 """Words that mean the same as in JSON Schema's draft 4."""
 _PRESERVED = "x-kubernetes-preserve-unknown-fields"

@@ -17,7 +17,9 @@ def judge_kinds(told: Told, schemas: Schemas, made: Sequence[Made]) -> None:
     for one in made:
         faults = schemas.faults(one.item)
         if faults is None:
-            users = unknown.setdefault(f"{one.item['kind']} ({one.item['apiVersion']})", [])
+            api_version, kind = str(one.item["apiVersion"]), str(one.item["kind"])
+            near = "".join(f"; there is {other}" for other in schemas.near(api_version, kind)[:1])
+            users = unknown.setdefault(f"{kind} ({api_version}{near})", [])
             users += [one.who] if one.who not in users else []
         for fault in faults or ():
             place = f" ({one.file})" if one.file else ""

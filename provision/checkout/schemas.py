@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property, partial
+from itertools import islice
 from typing import Any
 
 from provision.checkout.builtin import REFERENCE, BuiltIn, Schema
@@ -18,6 +19,10 @@ from provision.manifests import Manifest
 
 LONGEST = 200
 """Characters of a value, or of a list of names, that a message has."""
+LONGEST_MATCHED = 1000
+"""Characters of a text that is compared with a pattern: some take the square of it, in steps."""
+MOST = 100
+"""Faults of one object that are told."""
 _TYPES: Mapping[type, str] = {
     bool: "a truth value",
     dict: "an object",
@@ -95,9 +100,15 @@ class Schemas:
             given = as_json({name: part for name, part in item.items() if name != "status"})
         except ValueError as problem:
             return [Fault(str(problem), "an object that can be said in JSON")]
-        errors = sorted(self._validator(key).iter_errors(given), key=_place)
+        errors = sorted(islice(self._validator(key).iter_errors(given), MOST), key=_place)
         found = (_faults(error, secret=key[1] == "Secret") for error in errors)
-        return list(dict.fromkeys(fault for faults in found for fault in faults))
+        faults = dict.fromkeys(fault for some in found for fault in some)
+        return list(islice(faults, MOST))
+
+    def near(self, api_version: str, kind: str) -> list[str]:
+        """Names of kinds that a misspelt one may mean."""
+        known = [*self._own.kinds, *self._custom]
+        return _near(kind, [other for one, other in known if one == api_version])
 
     def _unknown(self, api_version: str, kind: str) -> list[Fault] | None:
         """What can be said of a kind without a schema: some are known not to be there."""
@@ -107,9 +118,9 @@ class Schemas:
         ]
         if not served and _group(api_version) not in self._groups:
             return None
-        kinds = [other for one, other in known if one == api_version]
-        near = get_close_matches(kind, kinds, n=3)
-        wanted = f"apiVersion {_listed(served)}" if served else _listed(near or sorted(set(kinds)))
+        kinds = sorted({other for one, other in known if one == api_version})
+        names = self.near(api_version, kind) or kinds
+        wanted = f"apiVersion {_listed(served)}" if served else _listed(names)
         return [
             Fault(
                 f"{kind} of {api_version}, which the cluster does not have",
@@ -153,6 +164,8 @@ def _validators(parts: Mapping[str, Schema]) -> Any:
 
 def _matches(expression: str, given: str) -> bool:
     """Whether it does; an expression of Go's that Python does not know matches everything."""
+    if len(given) > LONGEST_MATCHED:
+        return True
     try:
         return re.search(expression, given) is not None
     except re.error:
@@ -193,8 +206,9 @@ def _faults(error: Any, *, secret: bool) -> Iterator[Fault]:
     known = list(error.schema.get("properties", ()))
     if error.validator == "additionalProperties" and asked is False:
         for name in sorted(given.keys() - set(known)):
-            field, near = _path([*error.absolute_path, name]), get_close_matches(name, known, n=3)
-            yield Fault(f"{field}, which is no field there", _listed(near or sorted(known)))
+            field = _path([*error.absolute_path, name])
+            wanted = _listed(_near(name, known) or sorted(known))
+            yield Fault(f"{field}, which is no field there", wanted)
         return
     if error.validator == "required":
         for name in (one for one in asked if one not in given):
@@ -210,6 +224,10 @@ def _faults(error: Any, *, secret: bool) -> Iterator[Fault]:
         yield Fault(found, f"one of: {_listed([str(one) for one in asked if one is not None])}")
     else:
         yield Fault(found, f"{error.validator} {_shown(asked)}")
+
+
+def _near(name: str, names: Sequence[str]) -> list[str]:
+    return get_close_matches(name, names, n=3) if len(name) < LONGEST else []
 
 
 def _path(parts: Iterable[object]) -> str:

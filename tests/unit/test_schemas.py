@@ -11,7 +11,7 @@ import yaml
 
 from provision.checkout.builtin import built_in
 from provision.checkout.judge import Checkout
-from provision.checkout.schemas import Fault, Schemas
+from provision.checkout.schemas import MOST, Fault, Schemas
 from provision.checks import Finding, Severity
 from provision.phase import Context
 from provision.phases.platform import PlatformSettings
@@ -277,6 +277,22 @@ def test_kinds_that_nobody_describes_are_one_warning(tmp_path: Path) -> None:
         Severity.WARNING,
         "Cluster (db.test/v1) of platform platform",
     )
+
+
+def test_a_kind_that_is_misspelt_is_named_with_the_one_there_is(tmp_path: Path) -> None:
+    misspelt = CLUSTER.replace("kind: Cluster", "kind: Clustr")
+    (finding,) = judged(tmp_path, {"a.yaml": misspelt, "b.yaml": DEFINITION})
+    assert finding.severity is Severity.WARNING
+    assert finding.found == "Clustr (db.test/v1; there is Cluster) of platform platform"
+
+
+def test_what_takes_too_long_is_not_looked_at(tmp_path: Path) -> None:
+    limits = {"memory": "1" * 1_000_000 + "x", "cpu": "1x"}
+    item = changed(DEPLOYMENT, *CONTAINER, "resources", value={"limits": limits})
+    fault = only(own().faults(item))
+    assert fault.found.endswith('limits.cpu is "1x"')
+    item = {**yaml.safe_load(DEPLOYMENT), "x" * 1_000_000: 1, **{f"a{n}": 1 for n in range(500)}}
+    assert len(own().faults(item) or []) == MOST
 
 
 def test_a_definition_among_the_objects_describes_them_in_any_order(tmp_path: Path) -> None:
