@@ -79,6 +79,9 @@ class CiliumPhase(ClusterPhase):
                 "rollOutPods": True,
             },
             "rollOutCiliumPods": True,
+            # Where pods take all of a machine, one without a share would starve, and its machine's
+            # pods with it.
+            "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
         }
         return deep_merge(base, site.settings(CiliumSettings).values)
 

@@ -205,7 +205,14 @@ class LoadBalancer(ClusterPhase):
         values = {
             "fullnameOverride": "metallb",
             "controller": {"image": {"tag": tag}},
-            "speaker": {"image": {"tag": tag}, "frr": frr},
+            # One that starves is held for lost by the others, and its addresses move: connections
+            # are cut.
+            "speaker": {
+                "image": {"tag": tag},
+                "frr": frr,
+                "priorityClassName": "system-node-critical",
+                "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+            },
             # Of later versions; a program of its own that would speak BGP for the speaker.
             "frrk8s": {"enabled": False},
         }

@@ -59,6 +59,8 @@ class Measured:
     errors: Counter[str] = field(default_factory=Counter)
     together: float = 0
     """Seconds from the first beginning to the last end."""
+    reconnected: int = 0
+    """How often a way was lost, and a page connected again by itself."""
 
     def figures(self) -> dict[str, Any]:
         """What is printed."""
@@ -69,6 +71,8 @@ class Measured:
             shown |= {f"p{part}": round(rank(self.seconds, part), 3) for part in (50, 95, 99)}
             shown["max"] = round(max(self.seconds), 3)
         shown["together"] = round(self.together, 1)
+        if self.reconnected:
+            shown["reconnected"] = self.reconnected
         return shown
 
 
@@ -176,6 +180,7 @@ class Crowd:
                     await answer.read()
                 await person.start_server()
                 ready.seconds.append(time.monotonic() - began)
+                ready.reconnected += person.reconnected
                 await person.open_server()
                 await person.run_cell(await person.start_kernel())
                 return time.monotonic() - began

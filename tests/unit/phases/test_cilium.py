@@ -89,6 +89,7 @@ def test_values(tmp_path: Path) -> None:
     assert (values["k8sServiceHost"], values["k8sServicePort"]) == ("10.0.0.11", 6443)
     assert values["hubble"] == {"enabled": True, "tls": {"auto": {"method": "cronJob"}}}
     assert values["mtu"] == 1400
+    assert values["resources"]["requests"]["cpu"], "it does not starve"
     assert values["operator"]["replicas"] == 2
 
 

@@ -36,6 +36,9 @@ CELL = "print(6*7)"
 RESULT = "42\n"
 HUB = "/notebooks/hub/"
 """Where the hub's own pages are."""
+RECONNECTIONS = 10
+RECONNECTION_SECONDS = 3
+"""A page that follows a server's start (EventSource) connects again, as browsers do, after 3 s."""
 Answer = TypeVar("Answer")
 
 
@@ -194,6 +197,8 @@ class Person:
     session: aiohttp.ClientSession
     url: str
     user: str
+    reconnected: int = 0
+    """How often the way to the hub was lost while a server started."""
 
     @property
     def _own(self) -> str:
@@ -220,6 +225,18 @@ class Person:
         hub = self.url + HUB
         # 400: it is there already, or on its way, since the first page starts it.
         await self.ask("POST", f"{self._own}/server", 201, 202, 400, xsrf=hub, body={})
+        for _ in range(RECONNECTIONS):
+            try:
+                await self._follow_progress()
+            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+                self.reconnected += 1
+                await asyncio.sleep(RECONNECTION_SECONDS)
+            else:
+                return
+        await self._follow_progress()
+
+    async def _follow_progress(self) -> None:
+        hub = self.url + HUB
         async with self.session.get(
             f"{self._own}/server/progress", headers={"Referer": hub}
         ) as told:
