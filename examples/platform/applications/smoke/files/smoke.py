@@ -37,8 +37,7 @@ RESULT = "42\n"
 HUB = "/notebooks/hub/"
 """Where the hub's own pages are."""
 RECONNECTIONS = 10
-RECONNECTION_SECONDS = 3
-"""A page that follows a server's start (EventSource) connects again, as browsers do, after 3 s."""
+"""How often a page that follows a server's start (EventSource) connects again, as browsers do."""
 Answer = TypeVar("Answer")
 
 
@@ -199,6 +198,8 @@ class Person:
     user: str
     reconnected: int = 0
     """How often the way to the hub was lost while a server started."""
+    reconnection_seconds: float = 3
+    """Seconds after which one connects again, as browsers do."""
 
     @property
     def _own(self) -> str:
@@ -230,7 +231,7 @@ class Person:
                 await self._follow_progress()
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
                 self.reconnected += 1
-                await asyncio.sleep(RECONNECTION_SECONDS)
+                await asyncio.sleep(self.reconnection_seconds)
             else:
                 return
         await self._follow_progress()
