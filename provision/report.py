@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from textwrap import shorten
 from threading import Lock
 from time import monotonic
 from types import TracebackType
@@ -15,6 +16,9 @@ from provision.events import Event
 
 QUIET_SECONDS = 10.0
 """Plain lines tell of a wait at most this often; a refused connection alternates its reasons."""
+
+WAIT_LENGTH = 240
+"""Characters of what a run waits for; where it waits in vain, the error says all of it."""
 
 
 class Reporter(Protocol):
@@ -98,7 +102,7 @@ class PlainReporter(_Stream):
                 things = f" ({count} {'thing' if count == 1 else 'things'})" if count else ""
                 return f"{event.phase}: {event.host}: {event.text}{things}"
             case "waiting" if self._is_news(event):
-                return f"{event.phase}: waiting for {event.text}"
+                return f"{event.phase}: {_waiting(event.text)}"
             case "gate-passed":
                 return f"{event.phase}: {event.text}: yes"
             case "host-failed":
@@ -212,7 +216,7 @@ class LiveReporter:
                 name,
                 row.state,
                 "" if elapsed is None else _clock(elapsed),
-                f"waiting for {row.waiting}" if row.waiting else doing,
+                _waiting(row.waiting) if row.waiting else doing,
             )
             # What machines and the API say may look like rich's own markup.
             table.add_row(*map(Text, cells))
@@ -228,6 +232,10 @@ def reporter(kind: str, phases: list[str], stream: TextIO = sys.stdout) -> Repor
     if kind == "auto":
         return LiveReporter(phases) if stream.isatty() else PlainReporter(stream)
     return makers[kind]()
+
+
+def _waiting(text: str) -> str:
+    return f"waiting for {shorten(text, WAIT_LENGTH, placeholder=' …')}"
 
 
 def _clock(seconds: float) -> str:

@@ -39,6 +39,12 @@ def test_waits_are_told_when_they_change_and_not_every_second() -> None:
     ]
 
 
+def test_a_wait_for_many_things_is_one_line_that_can_be_read() -> None:
+    (told,) = plain(waiting("; ".join(["application web is Synced and Progressing"] * 20), 0))
+    assert len(told) < 300
+    assert told.endswith(" …")
+
+
 def test_only_what_changed_something_is_told_of_tasks() -> None:
     assert plain(
         Event("task", "machine", "n1", "Look", {"status": "ok"}),
