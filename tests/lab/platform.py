@@ -26,8 +26,6 @@ class Platform:
     """PEM file of the authority of its pages."""
     argocd: str
     """Argo CD's address."""
-    zone: str
-    """The site's zone."""
 
     @classmethod
     def of(cls, lab: Lab) -> Platform:
@@ -41,7 +39,6 @@ class Platform:
             values["address"],
             ca,
             site["argocd"]["address"],
-            site["dns"]["zone"],
         )
 
     @property
@@ -53,11 +50,6 @@ class Platform:
     def site_ca(self) -> Path:
         """PEM file of the site's own authority, by which Argo CD is known."""
         return self.lab.state / "secrets" / "site-ca.crt"
-
-    @property
-    def argocd_host(self) -> str:
-        """Argo CD's name."""
-        return f"argocd.{self.zone}"
 
     @property
     def notebooks(self) -> str:

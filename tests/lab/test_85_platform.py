@@ -17,11 +17,12 @@ import aiohttp
 import pytest
 
 from tests.bench.platform import errors, measured_platform
+from tests.lab import leaks
 from tests.lab.browser import Person, browser
 from tests.lab.machines import ROOT, Lab
 from tests.lab.outage import Ask, watching
 from tests.lab.platform import Platform
-from tests.lab.vault import secret
+from tests.lab.processes import ProcessWatch
 from tests.lab.waiting import wait_until
 from tests.support.smoke import smoke
 
@@ -63,9 +64,8 @@ def platform(lab: Lab, report: Callable[[str], None]) -> Iterator[Platform]:
 @pytest.fixture
 def person(platform: Platform, tmp_path: Path) -> Iterator[Person]:
     """Somebody with a browser that trusts the site's authority."""
-    authorities = (platform.ca, platform.site_ca)
-    hosts = {platform.host: platform.address, platform.argocd_host: platform.argocd}
-    with browser(tmp_path, authorities, hosts, PICTURES) as somebody:
+    hosts = {platform.host: platform.address}
+    with browser(tmp_path, [platform.ca], hosts, PICTURES) as somebody:
         yield somebody
 
 
@@ -76,14 +76,6 @@ def test_every_application_is_synced_and_healthy(
     report(f"{platform.url} at {platform.address}: {stands['summary']}")
     assert re.fullmatch(r"(\d+) applications: \1 Synced; \1 Healthy", stands["summary"])
     platform.lab.provision("plan", expect=0)
-
-
-def test_argo_cd_shows_every_application(platform: Platform, person: Person) -> None:
-    person.open(f"https://{platform.argocd_host}/")
-    person.sign_in("admin", secret(platform.lab, "argocd/admin-password"))
-    for name in ("platform", *NAMESPACES):
-        person.see("body", name)
-    person.picture("argocd")
 
 
 def test_somebody_signs_in_and_runs_a_cell(
@@ -304,3 +296,23 @@ def announcing(platform: Platform) -> str:
         if machine.run("cat /sys/class/net/eth0/address").strip() in shown:
             return str(name)
     raise AssertionError(f"nobody announces {address}: {shown!r}")
+
+
+def test_no_secret_of_the_platform_is_told(platform: Platform, watch: ProcessWatch) -> None:
+    lab = platform.lab
+    values = leaks.of_the_store(lab)
+    assert {"argocd/admin-password", "platform/secret/platform/directory.ada"} <= values.keys()
+    wanted = leaks.needles(values | leaks.of_the_cluster(lab))
+    events = lab.kubectl("get", "events", "--all-namespaces", "-o", "json")
+    assert leaks.told(wanted, events, "events of the cluster") == []
+    for command in (("plan", "--json"), ("platform", "status", "--json"), ("platform", "diff")):
+        assert leaks.told(wanted, lab.provision(*command), f"provision {' '.join(command)}") == []
+    (repository,) = (ROOT / ".vagrant" / "lab" / "repository").glob("*.git")
+    history = subprocess.run(
+        ["git", "log", "--all", "--patch"], cwd=repository, capture_output=True, check=True
+    )
+    assert b"platform/reader" in history.stdout
+    assert leaks.told(wanted, history.stdout.decode(), "the site's repository") == []
+    assert leaks.leaks(lab, wanted, watch) == []
+    for name in lab.machines:
+        assert leaks.readable_by_anyone(lab, name, wanted) == []
