@@ -8,11 +8,18 @@ others wrote there, stay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from provision.adapters.vault import Vault, VaultReader
 from provision.errors import OperatorError
+from provision.gates import Gates
+from provision.phase import GateSpec
+
+ELECTION_SECONDS = 60
+"""Seconds within which members elect a leader; they take some ten on machines with little to do."""
+_ELECTED = "a leader of Vault"
 
 
 class VaultSecrets:
@@ -22,10 +29,13 @@ class VaultSecrets:
     ----------
     vault
         Reads the site's Vault.
+    pause
+        How to let seconds pass.
     """
 
-    def __init__(self, vault: VaultReader) -> None:
+    def __init__(self, vault: VaultReader, *, pause: Callable[[float], None] = time.sleep) -> None:
         self.vault = vault
+        self._gates = Gates({_ELECTED: self._elected}, pause=pause)
 
     def read(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """How each of ``secrets`` stands in the Vault of ``members``, by its path.
@@ -46,8 +56,16 @@ class VaultSecrets:
     def keep(self, arguments: Mapping[str, Any]) -> list[str]:
         """Write what is missing or another; the paths of what was written.
 
-        Nothing is written where Vault does not serve; ``plan`` tells that then.
+        Nothing is written where Vault does not serve; ``plan`` tells that then. One that is
+        electing its leader is waited for.
+
+        Raises
+        ------
+        DeadlineError
+            It did not elect one.
         """
+        gate = GateSpec(_ELECTED, ELECTION_SECONDS, arguments)
+        self._gates.wait(gate, lambda _: None, lambda: False)
         api = self._active(arguments["members"])
         if api is None:
             return []
@@ -59,6 +77,15 @@ class VaultSecrets:
                 api.keep_secret(path, fields)
                 written.append(path)
         return written
+
+    def _elected(self, arguments: Mapping[str, Any]) -> tuple[bool, str]:
+        """Whether one is active; or none serves, so that none will be."""
+        members = {
+            name: self.vault.member(url).member() for name, url in arguments["members"].items()
+        }
+        serving = [name for name, member in members.items() if member.serves]
+        elected = not serving or any(member.active for member in members.values())
+        return elected, f"{', '.join(serving)} unsealed, and none of them is the leader"
 
     def _active(self, members: Mapping[str, str]) -> Vault | None:
         """The member that takes writes, with our token; None where there is none."""

@@ -26,8 +26,10 @@ ARGUMENTS: Mapping[str, Any] = {
 class Keeping:
     """Two members; the second is the active one, unless they are sealed."""
 
-    def __init__(self, *, sealed: bool = False, refused: str = "") -> None:
+    def __init__(self, *, sealed: bool = False, refused: str = "", electing: float = 0) -> None:
         self.sealed = sealed
+        self.electing = electing
+        """Looks at it until it has a leader."""
         self.refused = refused
         self.kept: dict[str, Mapping[str, Any]] = {}
         self.secrets = FakeStore()
@@ -38,7 +40,8 @@ class Keeping:
         if url:
             self.url = url
             return self
-        active = not self.sealed and "192.0.2.2" in self.url
+        self.electing -= 1
+        active = not self.sealed and self.electing < 0 and "192.0.2.2" in self.url
         return Member(initialized=True, sealed=self.sealed, active=active)
 
     def log_in(self, api: Keeping) -> Keeping:
@@ -54,7 +57,7 @@ class Keeping:
 
 
 def secrets_of(vault: Keeping) -> VaultSecrets:
-    return VaultSecrets(cast("VaultReader", vault))
+    return VaultSecrets(cast("VaultReader", vault), pause=lambda _: None)
 
 
 def test_what_is_missing_or_another_is_written_and_other_fields_stay() -> None:
@@ -71,6 +74,12 @@ def test_what_is_missing_or_another_is_written_and_other_fields_stay() -> None:
     assert vault.kept[PATH] == {**FIELDS, "password": "the real value", "note": "theirs"}
     assert secrets.read(ARGUMENTS) == {"error": "", "found": {PATH: "kept"}}
     assert secrets.keep(ARGUMENTS) == []
+
+
+def test_one_that_elects_its_leader_is_waited_for() -> None:
+    vault = Keeping(electing=7)
+    assert secrets_of(vault).keep(ARGUMENTS) == [PATH]
+    assert vault.kept
 
 
 BEGUN = "secret/platform/web"
