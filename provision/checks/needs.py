@@ -113,7 +113,7 @@ class Needs:
         return [
             (opening, ports_of(opening))
             for opening in self.openings
-            if opening.ports and (opening.on == "all" or control_plane)
+            if opening.ports and opening.is_on(host, control_plane=control_plane)
         ]
 
     def probes(self, site: Site, source: str, target: str) -> list[tuple[Opening, int]]:

@@ -36,6 +36,7 @@ OPENINGS = (
     Opening("8472", "VXLAN", "machines", protocol="udp"),
     Opening("30000-32767", "Services", "any"),
     Opening("", "virtual address", "machines", protocol="vrrp"),
+    Opening("2049", "NFS", "machines", on=("n2",)),
 )
 
 
@@ -101,6 +102,8 @@ def test_queries_name_what_the_checks_read() -> None:
         "192.0.2.1",
         "192.0.2.2#mtu",
         "192.0.2.2:10250",
+        # What is on one machine is asked of no other.
+        "192.0.2.2:2049",
         "192.0.2.3#mtu",
         "192.0.2.3:10250",
     }
