@@ -158,7 +158,7 @@ async def browser(
     context = ssl.create_default_context(cafile=ca)
     resolver = _At(address) if address else None
     connector = aiohttp.TCPConnector(ssl=context, resolver=resolver)
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, cookie_jar=cookies
     ) as session:
