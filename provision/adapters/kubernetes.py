@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ from provision.adapters.kubeapi import (
     message,
     refusal,
 )
-from provision.argocd.applications import last_event, unfit
+from provision.argocd.applications import Standing, last_event, standings, unfit
 from provision.compare import applied_fields, differing_fields, says_all, within
 from provision.errors import SecretsError, UnreachableError
 from provision.facts import ClusterFacts, NodeFacts, ObjectState
@@ -150,6 +151,25 @@ class ClusterReader:
         path = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/applications"
         return self.connect().items(path)
 
+    def standings(self, namespace: str) -> Iterator[Standing]:
+        """How each of Argo CD's applications in a namespace stands, by name.
+
+        What is not well is told with the last event of the resource that is not.
+
+        Raises
+        ------
+        UnreachableError
+            The API does not answer, or knows no such kind.
+        """
+        for found in standings(self.applications(namespace)):
+            if found.resource is None or not found.resource.namespace:
+                yield found
+            else:
+                events = self.connect().items(
+                    f"/api/v1/namespaces/{found.resource.namespace}/events"
+                )
+                yield replace(found, event=last_event(events, found.resource))
+
     def _nodes(self) -> Sequence[Mapping[str, Any]]:
         return self.connect().items("/api/v1/nodes")
 
@@ -173,12 +193,8 @@ class ClusterReader:
                 yield f"{workload['kind']} {workload['name']}: {message(found)}"
 
     def _application_problems(self, given: Mapping[str, Any]) -> Phrases:
-        for found in unfit(self.applications(given["namespace"]), given["exceptions"]):
-            said = ""
-            if found.resource is not None and found.resource.namespace:
-                events = f"/api/v1/namespaces/{found.resource.namespace}/events"
-                said = last_event(self.connect().items(events), found.resource)
-            yield f"{found} ({said})" if said else str(found)
+        found = self.standings(given["namespace"])
+        return (str(one) for one in unfit(found, given["exceptions"]))
 
 
 def _node(item: Mapping[str, Any]) -> NodeFacts:

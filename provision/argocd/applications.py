@@ -46,6 +46,8 @@ class Standing:
     """What Argo CD says where it is not as it should be; empty where it says nothing."""
     resource: Resource | None
     """The first resource that is not as it should be."""
+    event: str = ""
+    """What Kubernetes said last of that resource or of what it made."""
 
     @property
     def short_revision(self) -> str:
@@ -61,7 +63,8 @@ class Standing:
     def detail(self) -> str:
         """What is wrong, and with what."""
         said = (str(self.resource) if self.resource else "", self.why)
-        return ": ".join(text for text in said if text)
+        event = f"({self.event})" if self.event else ""
+        return " ".join(text for text in (": ".join(text for text in said if text), event) if text)
 
     def __str__(self) -> str:
         text = f"application {self.name} is {self.sync} and {self.health}"
@@ -89,10 +92,10 @@ def standings(applications: Iterable[Object]) -> Iterator[Standing]:
         )
 
 
-def unfit(applications: Iterable[Object], exceptions: Iterable[str]) -> Iterator[Standing]:
-    """Every application that is not Synced and Healthy, by name, but for the exceptions."""
+def unfit(applications: Iterable[Standing], exceptions: Iterable[str]) -> Iterator[Standing]:
+    """Every application that is not Synced and Healthy, but for the exceptions."""
     left_out = set(exceptions)
-    return (one for one in standings(applications) if not one.well and one.name not in left_out)
+    return (one for one in applications if not one.well and one.name not in left_out)
 
 
 def summary(applications: Sequence[Standing]) -> str:

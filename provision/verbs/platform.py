@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from provision.app import Application
-from provision.argocd.applications import Object, Standing, standings, summary
+from provision.argocd.applications import Object, Standing, summary
 from provision.argocd.names import NAMESPACE
 from provision.errors import UsageError
 from provision.gates import Gates
@@ -53,7 +53,7 @@ def platform_status(app: Application) -> PlatformStatus:
         The API does not answer, or has no applications yet.
     """
     settings = platform_settings(app)
-    return PlatformStatus(list(standings(app.cluster.applications(NAMESPACE))), settings.exceptions)
+    return PlatformStatus(list(app.cluster.standings(NAMESPACE)), settings.exceptions)
 
 
 def wait_for_platform(app: Application, report: Callable[[str], None]) -> PlatformStatus:

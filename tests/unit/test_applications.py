@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from provision.argocd.applications import Resource, last_event, standings, summary, unfit
+from provision.argocd.applications import Resource, Standing, last_event, standings, summary, unfit
 from provision.verbs.platform import PlatformStatus, render
 
 WEB = Resource("Deployment", "web", "web")
@@ -19,7 +20,7 @@ def application(name: str, sync: str, health: str, **status: Any) -> dict[str, A
 
 
 def said(*applications: dict[str, Any], exceptions: tuple[str, ...] = ()) -> list[str]:
-    return [str(one) for one in unfit(applications, exceptions)]
+    return [str(one) for one in unfit(standings(applications), exceptions)]
 
 
 def test_those_that_are_well_are_not_named() -> None:
@@ -50,13 +51,15 @@ def test_the_resource_that_is_not_healthy_is_named_before_one_that_differs() -> 
         },
     ]
     degraded = application("web", "OutOfSync", "Degraded", resources=resources)
-    (found,) = unfit([degraded], ())
+    (found,) = unfit(standings([degraded]), ())
     assert found.resource == WEB
     assert str(found) == (
         "application web is OutOfSync and Degraded, Deployment web/web:"
         " exceeded its progress deadline"
     )
-    (found,) = unfit([application("web", "OutOfSync", "Healthy", resources=resources[:2])], ())
+    (found,) = unfit(
+        standings([application("web", "OutOfSync", "Healthy", resources=resources[:2])]), ()
+    )
     assert str(found) == "application web is OutOfSync and Healthy, ConfigMap web/page"
 
 
@@ -73,12 +76,18 @@ def test_the_resource_that_is_not_healthy_is_named_before_one_that_differs() -> 
     ],
 )
 def test_what_argo_cd_says(status: dict[str, Any], why: str) -> None:
-    (found,) = unfit([application("a", "Unknown", "Healthy", **status)], ())
+    (found,) = unfit(standings([application("a", "Unknown", "Healthy", **status)]), ())
     assert found.why == why
 
 
 def test_a_resource_of_the_whole_cluster_has_no_namespace() -> None:
     assert str(Resource("Namespace", "", "web")) == "Namespace web"
+
+
+def test_the_last_event_follows_what_argo_cd_says() -> None:
+    found = Standing("web", "Synced", "Progressing", "", "waiting", WEB, "Failed: no such image")
+    assert found.detail == "Deployment web/web: waiting (Failed: no such image)"
+    assert replace(found, why="").detail == "Deployment web/web (Failed: no such image)"
 
 
 MIXED = (
