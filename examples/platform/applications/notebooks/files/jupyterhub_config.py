@@ -55,7 +55,7 @@ c.KubeSpawner.args = [
 ]
 c.KubeSpawner.default_url = "/lab"
 c.KubeSpawner.start_timeout = NOTEBOOK["start_seconds"]
-c.KubeSpawner.http_timeout = NOTEBOOK["start_seconds"]
+c.KubeSpawner.http_timeout = NOTEBOOK["answer_seconds"]
 c.KubeSpawner.cpu_guarantee = NOTEBOOK["cpu"]["request"]
 c.KubeSpawner.cpu_limit = NOTEBOOK["cpu"]["limit"]
 c.KubeSpawner.mem_guarantee = NOTEBOOK["memory"]["request"]
