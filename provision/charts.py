@@ -11,7 +11,6 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from provision import manifests
 from provision.errors import BundleError
 from provision.manifests import Manifest
 from provision.phase import BundleView
-from provision.rendering import SECONDS, Work, executable, printed
+from provision.rendering import SECONDS, BundledProgram, Work
 
 
 class ChartRenderer:
@@ -41,9 +40,8 @@ class ChartRenderer:
         self, bundle: BundleView, architecture: str, cache: Path, seconds: float = SECONDS
     ) -> None:
         self.bundle = bundle
-        self.architecture = architecture
         self.cache = cache / "charts"
-        self.seconds = seconds
+        self.helm = BundledProgram(bundle, "helm", architecture, self.cache, seconds)
 
     def render(
         self,
@@ -72,8 +70,8 @@ class ChartRenderer:
         """
         text = json.dumps(values, sort_keys=True)
         parts = (
-            self.bundle.sha256(chart, self.architecture),
-            self.bundle.sha256("helm", self.architecture),
+            self.bundle.sha256(chart, self.helm.architecture),
+            self.bundle.sha256(self.helm.name, self.helm.architecture),
             *(release, namespace, kubernetes, text),
         )
         digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -82,7 +80,7 @@ class ChartRenderer:
             objects: list[Manifest] = json.loads(kept.read_text("utf-8"))
         else:
             command = (
-                *("template", release, str(self.bundle.path(chart, self.architecture))),
+                *("template", release, str(self.bundle.path(chart, self.helm.architecture))),
                 *("--namespace", namespace, "--kube-version", kubernetes),
                 *("--include-crds", "--skip-tests", "--values", "-"),
             )
@@ -127,29 +125,9 @@ class ChartRenderer:
             where=f"{release}.values",
             fix="correct them in the site file, then: provision plan",
         )
-        return printed(
-            [str(self._program), *command],
-            work,
-            given=values.encode(),
-            # Nothing of the caller's own helm: no plugins, repositories or registries.
-            environment={"PATH": os.defpath},
-            seconds=self.seconds,
-        )
-
-    @cached_property
-    def _program(self) -> Path:
-        """Kept, since all of it is read to see that it is whole."""
-        return self.program()
-
-    def program(self) -> Path:
-        """The bundle's helm, executable.
-
-        Raises
-        ------
-        BundleError
-            The bundle has no helm that runs here, or a damaged one.
-        """
-        return executable(self.bundle, "helm", self.architecture, self.cache)
+        # Nothing of the caller's own helm: no plugins, repositories or registries.
+        environment = {"PATH": os.defpath}
+        return self.helm.printed(command, work, given=values.encode(), environment=environment)
 
 
 def require_images(bundle: BundleView, what: str, objects: Sequence[Manifest]) -> None:

@@ -136,7 +136,19 @@ class ImageSpec(Model):
     """The image is published under ``reference``."""
 
 
-class GoBuild(Model):
+class Step(Model):
+    """Something that is built for a component."""
+
+    def recipe(self, *left_out: str) -> dict[str, Any]:
+        """What decides what it makes, as plain data.
+
+        What it takes of the building machine does not, nor do the fields in ``left_out``.
+        """
+        takes = ("disk", "memory", "minutes", "debian_needs")
+        return self.model_dump(mode="json", exclude={*takes, *left_out})
+
+
+class GoBuild(Step):
     """Binaries, files and folders from one Go module."""
 
     kind: Literal["go"]
@@ -177,7 +189,7 @@ class GoBuild(Model):
     """Wall time on two cores (measured), for the order and the progress only."""
 
 
-class CBuild(Model):
+class CBuild(Step):
     """One static binary from a C file of a Go module."""
 
     kind: Literal["c"]
@@ -193,7 +205,7 @@ class CBuild(Model):
     minutes: float = 0.1
 
 
-class DebianBuild(Model):
+class DebianBuild(Step):
     """A root file system, or single files of it, from Debian's own packages."""
 
     kind: Literal["debian"]
@@ -215,7 +227,7 @@ class DebianBuild(Model):
     minutes: float = Field(gt=0)
 
 
-class PythonBuild(Model):
+class PythonBuild(Step):
     """A Python environment: wheels from PyPI around Debian's interpreter."""
 
     kind: Literal["python"]
@@ -235,7 +247,7 @@ class PythonBuild(Model):
     minutes: float = Field(gt=0)
 
 
-class NpmBuild(Model):
+class NpmBuild(Step):
     """Packages from the npm registry, with all that they need."""
 
     kind: Literal["npm"]
@@ -261,7 +273,7 @@ class Preparation(Model):
     command: tuple[str, ...] = Field(min_length=1)
 
 
-class ArchiveBuild(Model):
+class ArchiveBuild(Step):
     """The files of one published archive, a ``.zip`` or ``.tar.gz``."""
 
     kind: Literal["archive"]

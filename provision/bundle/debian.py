@@ -35,9 +35,7 @@ class DebianWorkshop:
         return recipe_key(
             recipe=1,
             architecture=self.architecture,
-            build=build.model_dump(
-                mode="json", exclude={"disk", "memory", "minutes", "debian_needs"}
-            ),
+            build=build.recipe(),
         )
 
     def build(self, build: DebianBuild, key: str) -> Result:

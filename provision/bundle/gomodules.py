@@ -69,9 +69,7 @@ class GoWorkshop:
             recipe=1,
             go=self.toolchain.version,
             architecture=self.architecture,
-            build=build.model_dump(
-                mode="json", exclude={"disk", "memory", "minutes", "debian_needs", *unused}
-            ),
+            build=build.recipe(*unused),
             checksum=_checksum(build, modules),
             flags=_COMPILE,
             lock=[(lock / name).read_text() for name in ("go.mod", "go.sum")]
@@ -84,9 +82,7 @@ class GoWorkshop:
         return recipe_key(
             recipe=1,
             architecture=self.architecture,
-            build=build.model_dump(
-                mode="json", exclude={"disk", "memory", "minutes", "debian_needs"}
-            ),
+            build=build.recipe(),
             checksum=_checksum(build, modules),
         )
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.bundle.archive import tree_members, write_tar
+from provision.bundle.archive import tree_members
 from provision.bundle.catalog import Architecture, NpmBuild
-from provision.bundle.results import Ingredient, Output, Result, recipe_key
+from provision.bundle.fetchlocked import fetch_locked
+from provision.bundle.results import Ingredient, Result, recipe_key, tree_result
 from provision.bundle.store import BlobStore
-from provision.bundle.toolchain import clean_environment
-from provision.errors import BundleError
 
 LOCKS = Path(__file__).parent / "catalog" / "npm"
 
@@ -37,9 +34,7 @@ class NpmWorkshop:
         return recipe_key(
             recipe=1,
             architecture=self.architecture,
-            build=build.model_dump(
-                mode="json", exclude={"disk", "memory", "minutes", "debian_needs"}
-            ),
+            build=build.recipe(),
             lock=(self.locks / build.lock / _LOCK).read_text(encoding="utf-8"),
         )
 
@@ -60,15 +55,12 @@ class NpmWorkshop:
             self._install(root, source)
             # What npm notes for itself names the registry that this machine uses.
             (root / _INSTALLED / f".{_LOCK}").unlink(missing_ok=True)
-            members = tree_members(root / _INSTALLED, f"{_INSTALLED}/")
-            with self.store.writer() as writer:
-                write_tar(members, writer)
-        blob = writer.blob
-        lock = (source / _LOCK).read_text(encoding="utf-8")
-        return Result(
-            outputs={build.tree: Output(sha256=blob.sha256, size=blob.size, kind="tree")},
-            ingredients={build.tree: locked(lock)},
-        )
+            return tree_result(
+                self.store,
+                build.tree,
+                tree_members(root / _INSTALLED, f"{_INSTALLED}/"),
+                locked((source / _LOCK).read_text(encoding="utf-8")),
+            )
 
     def _install(self, root: Path, source: Path) -> None:
         # npm's cache stays in the folder that goes, so that what is used was verified now.
@@ -76,24 +68,14 @@ class NpmWorkshop:
             *("npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"),
             *("--loglevel=error", "--cache", str(root / ".npm")),
         ]
-        settings = {
-            name: value for name, value in os.environ.items() if name.startswith("npm_config_")
-        }
-        done = subprocess.run(
+        fetch_locked(
             command,
-            cwd=root,
-            env=clean_environment(**settings),
-            capture_output=True,
-            text=True,
-            check=False,
+            source / _LOCK,
+            manager="npm",
+            settings="npm_config_",
+            fix="see that npm reaches its registry: npm ping",
+            folder=root,
         )
-        if done.returncode != 0:
-            raise BundleError(
-                "npm cannot fetch the packages of this lock",
-                where=str(source / _LOCK),
-                found="\n".join(done.stderr.strip().splitlines()[-10:]),
-                fix="see that npm reaches its registry: npm ping",
-            )
 
 
 def locked(lock: str) -> tuple[Ingredient, ...]:

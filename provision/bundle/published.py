@@ -16,7 +16,7 @@ from provision.bundle.archive import EPOCH, Member, write_tar
 from provision.bundle.catalog import Architecture, ArchiveBuild, Preparation, Selected
 from provision.bundle.download import Downloads
 from provision.bundle.progress import Silent
-from provision.bundle.results import Ingredient, Output, Result, recipe_key
+from provision.bundle.results import Ingredient, Result, recipe_key, tree_result
 from provision.bundle.store import BlobStore
 from provision.bundle.toolchain import clean_environment
 from provision.bundle.transfer import Download
@@ -38,9 +38,7 @@ class ArchiveWorkshop:
         return recipe_key(
             recipe=1,
             architecture=self.architecture,
-            build=build.model_dump(
-                mode="json", exclude={"disk", "memory", "minutes", "debian_needs"}
-            ),
+            build=build.recipe(),
             sha256=component.sha256[build.download],
         )
 
@@ -65,14 +63,8 @@ class ArchiveWorkshop:
             for member in members
             if not any(fnmatch(member.path, pattern) for pattern in build.remove)
         )
-        with self.store.writer() as writer:
-            write_tar(kept, writer)
-        blob = writer.blob
         made_of = Ingredient(kind="maven", name=build.maven, version=component.version)
-        return Result(
-            outputs={build.tree: Output(sha256=blob.sha256, size=blob.size, kind="tree")},
-            ingredients={build.tree: (made_of,)},
-        )
+        return tree_result(self.store, build.tree, kept, (made_of,))
 
     def _prepared(
         self, build: ArchiveBuild, prepare: Preparation, members: tuple[Member, ...]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from packageurl import PackageURL
 from pydantic import ValidationError
 
+from provision.bundle.archive import Member, write_tar
 from provision.bundle.catalog import Model, Sha256
 from provision.bundle.store import Blob, BlobStore, write_atomically
 
@@ -123,6 +124,16 @@ class Results:
         # The kernel's own stamp can lie some milliseconds behind the clock.
         now = time.time_ns()
         os.utime(self.path(key), ns=(now, now))
+
+
+def tree_result(
+    store: BlobStore, tree: str, members: Iterable[Member], ingredients: tuple[Ingredient, ...]
+) -> Result:
+    """The result of a step whose one output is a folder: ``members``, packed into ``store``."""
+    with store.writer() as writer:
+        write_tar(members, writer)
+    packed = Output(sha256=writer.blob.sha256, size=writer.blob.size, kind="tree")
+    return Result(outputs={tree: packed}, ingredients={tree: ingredients})
 
 
 def recipe_key(**recipe: Any) -> str:

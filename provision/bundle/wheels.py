@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.bundle.archive import Member, tree_members, write_tar
+from provision.bundle.archive import Member, tree_members
 from provision.bundle.catalog import Architecture, PythonBuild
-from provision.bundle.results import Ingredient, Output, Result, recipe_key
+from provision.bundle.fetchlocked import fetch_locked
+from provision.bundle.results import Ingredient, Result, recipe_key, tree_result
 from provision.bundle.store import BlobStore
-from provision.bundle.toolchain import clean_environment
-from provision.errors import BundleError
 
 LOCKS = Path(__file__).parent / "catalog" / "python"
 
@@ -44,9 +41,7 @@ class PythonWorkshop:
         return recipe_key(
             recipe=1,
             architecture=self.architecture,
-            build=build.model_dump(
-                mode="json", exclude={"disk", "memory", "minutes", "debian_needs"}
-            ),
+            build=build.recipe(),
             lock=self._lock(build).read_text(encoding="utf-8"),
         )
 
@@ -72,13 +67,12 @@ class PythonWorkshop:
                 Member("bin/python3", "link", target="/usr/bin/python3"),
                 Member("bin/python", "link", target="python3"),
             )
-            with self.store.writer() as writer:
-                write_tar((*tree_members(root), *links), writer)
-        blob = writer.blob
-        return Result(
-            outputs={build.tree: Output(sha256=blob.sha256, size=blob.size, kind="tree")},
-            ingredients={build.tree: locked(self._lock(build).read_text(encoding="utf-8"))},
-        )
+            return tree_result(
+                self.store,
+                build.tree,
+                (*tree_members(root), *links),
+                locked(self._lock(build).read_text(encoding="utf-8")),
+            )
 
     def _lock(self, build: PythonBuild) -> Path:
         return self.locks / f"{build.lock}.txt"
@@ -94,21 +88,13 @@ class PythonWorkshop:
             *(f"--platform={tag}" for tag in platforms(self.architecture)),
             *("--target", str(target), "--requirement", str(self._lock(build))),
         ]
-        pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-        done = subprocess.run(
+        fetch_locked(
             [sys.executable, *arguments],
-            env=clean_environment(**pip),
-            capture_output=True,
-            text=True,
-            check=False,
+            self._lock(build),
+            manager="pip",
+            settings="PIP_",
+            fix="see that pip reaches its index: pip download --no-deps pip",
         )
-        if done.returncode != 0:
-            raise BundleError(
-                "pip cannot fetch the packages of this lock",
-                where=str(self._lock(build)),
-                found="\n".join(done.stderr.strip().splitlines()[-10:]),
-                fix="see that pip reaches its index: pip download --no-deps pip",
-            )
 
 
 def platforms(architecture: Architecture) -> tuple[str, ...]:

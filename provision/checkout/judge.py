@@ -43,7 +43,7 @@ Template = Callable[..., str]
 """As :meth:`provision.charts.ChartRenderer.template`, the Kubernetes version filled in."""
 
 Kustomize = Callable[[Path], str]
-"""As :meth:`provision.kustomizations.Kustomizer.build`."""
+"""As :func:`provision.kustomizations.build`."""
 
 
 @dataclass

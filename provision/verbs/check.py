@@ -18,12 +18,13 @@ from provision.checks.finding import error
 from provision.clusterphase import ClusterPhase, controller_architecture
 from provision.errors import BundleError, ConfigError, OperatorError
 from provision.facts import Facts
-from provision.kustomizations import PROGRAM, Kustomizer
+from provision.kustomizations import PROGRAM, build
 from provision.manifests import Manifest
 from provision.paths import cache_path
 from provision.phase import Context, Phase
 from provision.phases.containerd import ContainerdSettings
 from provision.phases.platform import AUTHORITY, PlatformSettings
+from provision.rendering import BundledProgram
 from provision.site import OsPackages
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def check_platform(app: Application, bundle: Bundle | None) -> list[Finding]:
     template: Template | None = partial(renderer.template, kubernetes=bundle.versions["kubernetes"])
     found: list[Finding] = []
     try:
-        renderer.program()
+        renderer.helm.path()
     except BundleError as problem:
         template, found = None, [_told(problem)]
     definitions, refused = definitions_of(app.phases, Context(app.site, bundle, app.secrets))
@@ -78,12 +79,12 @@ def check_platform(app: Application, bundle: Bundle | None) -> list[Finding]:
 
 def _kustomize(bundle: Bundle) -> Kustomize | None:
     """What renders kustomizations; nothing where the bundle has no kustomize."""
-    kustomizer = Kustomizer(bundle, controller_architecture(), cache_path())
+    architecture = controller_architecture()
     try:
-        bundle.sha256(PROGRAM, kustomizer.architecture)
+        bundle.sha256(PROGRAM, architecture)
     except BundleError:
         return None
-    return kustomizer.build
+    return partial(build, BundledProgram(bundle, PROGRAM, architecture, cache_path() / "charts"))
 
 
 def definitions_of(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from provision.errors import ConfigError
-from provision.kustomizations import FETCHING, NOWHERE, Kustomizer
+from provision.kustomizations import FETCHING, NOWHERE, PROGRAM, build
+from provision.rendering import BundledProgram
 from tests.support.cases import EveryBundle
 
 
@@ -27,8 +28,8 @@ def built(folder: Path, script: str, mode: int = 0o755, seconds: float = 60) -> 
     program = folder / "kustomize"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(mode)
-    kustomizer = Kustomizer(Kustomize(program), "amd64", folder / "cache", seconds)
-    return kustomizer.build(folder / "web")
+    bundled = BundledProgram(Kustomize(program), PROGRAM, "amd64", folder / "cache", seconds)
+    return build(bundled, folder / "web")
 
 
 def test_it_gets_the_folder_and_neither_a_network_nor_git(tmp_path: Path) -> None:
