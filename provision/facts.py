@@ -22,8 +22,9 @@ class Query:
     ``files`` are read as digest, mode and owner, ``texts`` also whole (small
     files without secrets), ``globs`` as lists of paths, ``ports`` as whether
     a TCP port is listened on, ``connect`` as whether ``address:port`` answers
-    a ping or a TCP connection, ``names`` are questions to name servers
-    (``SERVER NAME TYPE``), ``postgresql`` asks the machine's own server how it stands
+    a ping or a TCP connection, or ``https://name`` as a registry does, ``names``
+    are questions to name servers (``SERVER NAME TYPE``), ``postgresql`` asks the
+    machine's own server how it stands
     (``PORT DIRECTORY [DATABASE…]``). ``system`` asks for hardware, kernel, clock,
     network, swap and so on, which ``check`` judges; ``etcd`` for the members of
     etcd as the machine's own one tells of them.

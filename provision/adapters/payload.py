@@ -21,6 +21,7 @@ _MODULES = (
     "provision.adapters.onmachine.kernel",
     "provision.adapters.onmachine.network",
     "provision.adapters.onmachine.postgresql",
+    "provision.adapters.onmachine.registry",
     "provision.adapters.onmachine.system",
 )
 READER = "provision.adapters.reader"

@@ -58,8 +58,11 @@ class Depots:
         return name == BUNDLES_ALONE or (name in served and not self.fallback)
 
 
-def judge_images(told: Told, depots: Depots, made: Sequence[Made]) -> None:
-    """Tell of images that machines cannot have, and of those that only a registry has."""
+def judge_images(told: Told, depots: Depots, made: Sequence[Made]) -> frozenset[str]:
+    """Tell of images that machines cannot have, and of those that only a registry has.
+
+    Returns the registries that machines have to reach.
+    """
     users: dict[str, list[str]] = {}
     for one in made:
         for image in map(full_name, named_images([one.item])):
@@ -77,14 +80,15 @@ def judge_images(told: Told, depots: Depots, made: Sequence[Made]) -> None:
             f" or use other images, {AGAIN}",
         )
     elsewhere = [image for image in lacking if image not in never]
+    registries = frozenset(map(registry, elsewhere))
     if elsewhere:
         told.warning(
             "the platform runs images that the bundle does not have",
             found=_listed(elsewhere, users),
-            wanted="that every machine can pull them from "
-            + ", ".join(sorted({registry(image) for image in elsewhere})),
+            wanted="that every machine can pull them from " + ", ".join(sorted(registries)),
             fix="use images of the bundle, or see to it that machines can pull these",
         )
+    return registries
 
 
 def _listed(images: Sequence[str], users: Mapping[str, Sequence[str]]) -> str:

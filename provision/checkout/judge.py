@@ -77,6 +77,8 @@ class Checkout:
     kustomize: Kustomize | None = None
     unrendered: list[str] = field(default_factory=list)
     unbuilt: list[str] = field(default_factory=list)
+    registries: frozenset[str] = frozenset()
+    """Where machines have to get images that the bundle lacks, once it was judged."""
     partial: bool = False
     """Whether there is more than what was looked into."""
 
@@ -114,7 +116,7 @@ class Checkout:
         if self.schemas is not None:
             judge_kinds(self._told, self.schemas, made)
         if self.depots is not None:
-            judge_images(self._told, self.depots, made)
+            self.registries = judge_images(self._told, self.depots, made)
         if self.unrendered:
             self._told.warning(
                 "charts of the platform were not rendered, for want of the bundle's helm",

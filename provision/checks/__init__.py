@@ -19,6 +19,7 @@ def check_queries(site: Site, needs: Needs | None = None) -> dict[str, Query]:
 
 def _targets(site: Site, needs: Needs, host: str) -> frozenset[str]:
     found = {str(address) for address in needs.virtual_addresses}
+    found.update(map(together.asked, needs.registries))
     for other, settings in site.hosts.items():
         if other != host:
             found.add(f"{settings.address}#mtu")

@@ -76,6 +76,9 @@ class Needs:
     bundled: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Names of the bundle's Debian packages by release."""
 
+    registries: frozenset[str] = frozenset()
+    """Registries of images that the bundle lacks, as images name them."""
+
     @classmethod
     def of(cls, site: Site, openings: Sequence[Opening] = ()) -> Needs:
         """The needs of ``site``, whose components open ``openings``."""

@@ -164,6 +164,25 @@ def ports_reachable(reading: Reading) -> Iterator[Finding]:
                 )
 
 
+def registries(reading: Reading) -> Iterator[Finding]:
+    """Machines reach the registries that they are to pull images from."""
+    for host in reading.facts.reachable:
+        results = reading.facts.machines[host].observed["connect"]
+        silent = {
+            registry: result
+            for registry in sorted(reading.needs.registries)
+            if (result := results.get(asked(registry), True)) is not True
+        }
+        if silent:
+            yield warning(
+                host,
+                "registries of images that the bundle does not have cannot be reached",
+                found=", ".join(f"{registry}: {result}" for registry, result in silent.items()),
+                wanted="an answer over HTTPS, or a hosts.toml of the machine's own for them",
+                fix="let the machine out to them, or use images of the bundle",
+            )
+
+
 def networks(reading: Reading) -> Iterator[Finding]:
     """Nothing that a machine has or asks lies inside the pod or service networks."""
     inside = [
@@ -240,6 +259,12 @@ def at(address: Address, port: int) -> str:
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
+def asked(registry: str) -> str:
+    """Where a registry is asked, as :class:`provision.facts.Query` takes it."""
+    # Docker's images are served under another name than their own.
+    return f"https://{'registry-1.docker.io' if registry == 'docker.io' else registry}"
+
+
 def _systems(facts: Facts) -> Iterator[tuple[str, System]]:
     for host in facts.reachable:
         yield host, facts.machines[host].observed["system"]
@@ -267,5 +292,14 @@ def _and(hosts: list[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-CHECKS = (reachable, clocks, unique, mtu, ports_reachable, networks, virtual_addresses)
+CHECKS = (
+    reachable,
+    clocks,
+    unique,
+    mtu,
+    ports_reachable,
+    registries,
+    networks,
+    virtual_addresses,
+)
 """Every judgement on machines together, in the order of a report."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,34 +35,45 @@ if TYPE_CHECKING:
 def check_site(app: Application) -> list[Finding]:
     """Read all machines at once and judge them, the bundle and the platform; errors first."""
     bundle, found = _bundle(app)
-    found += [*check_machines(app, bundle), *check_platform(app, bundle)]
+    platform, registries = check_platform(app, bundle)
+    found += [*check_machines(app, bundle, registries), *platform]
     return sorted(found, key=lambda one: one.severity != Severity.ERROR)
 
 
-def check_machines(app: Application, bundle: Bundle | None) -> list[Finding]:
+def check_machines(
+    app: Application, bundle: Bundle | None, registries: frozenset[str] = frozenset()
+) -> list[Finding]:
     """Read all machines at once and judge them; errors first.
 
-    ``bundle`` tells which Debian packages there will be; without it they are not judged.
+    Parameters
+    ----------
+    bundle
+        Tells which Debian packages there will be; without it they are not judged.
+    registries
+        Those that machines have to reach.
     """
     openings = [opening for phase in app.phases for opening in phase.openings(app.site)]
-    needs = Needs.of(app.site, openings)
+    needs = replace(Needs.of(app.site, openings), registries=registries)
     if app.site.os_packages is OsPackages.BUNDLE and bundle is not None:
         needs = needs.from_bundle(app.site, app.role_packages, bundle.os_packages)
     facts = Facts(app.machines.read(check_queries(app.site, needs)))
     return run_checks(app.site, facts, needs)
 
 
-def check_platform(app: Application, bundle: Bundle | None) -> list[Finding]:
-    """Judge the site's own repository, where the site file lies in it; asks no machine."""
+def check_platform(app: Application, bundle: Bundle | None) -> tuple[list[Finding], frozenset[str]]:
+    """Judge the site's own repository, where the site file lies in it; asks no machine.
+
+    Also tells the registries that machines have to reach for it.
+    """
     if not app.site.has(PlatformSettings):
-        return []
+        return [], frozenset()
     settings = app.site.settings(PlatformSettings)
     own = built_in(app.kubernetes_version)
     checkout = partial(
         Checkout, app.site.directory, settings, authority=app.secrets.certificate(AUTHORITY)
     )
     if bundle is None:
-        return checkout(None, None, schemas=Schemas(own)).judge()
+        return checkout(None, None, schemas=Schemas(own)).judge(), frozenset()
     renderer = ChartRenderer(bundle, controller_architecture(), cache_path())
     template: Template | None = partial(renderer.template, kubernetes=bundle.versions["kubernetes"])
     found: list[Finding] = []
@@ -73,8 +85,9 @@ def check_platform(app: Application, bundle: Bundle | None) -> list[Finding]:
     fallback = app.site.settings(ContainerdSettings).upstream_fallback
     depots = Depots(bundle.images, fallback=fallback)
     schemas = Schemas(own, definitions)
-    judged = checkout(template, depots, schemas=schemas, kustomize=_kustomize(bundle)).judge()
-    return [*found, *refused, *judged]
+    judged = checkout(template, depots, schemas=schemas, kustomize=_kustomize(bundle))
+    found += [*refused, *judged.judge()]
+    return found, judged.registries
 
 
 def _kustomize(bundle: Bundle) -> Kustomize | None:

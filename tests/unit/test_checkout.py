@@ -132,11 +132,26 @@ def test_what_is_no_kubernetes_object_is_named(root: Path, text: str) -> None:
     assert finding.what.startswith("application web: web/web.yaml holds something")
 
 
-def images_judged(root: Path, image: str, *, fallback: bool = False) -> list[Finding]:
+def images_of(root: Path, image: str, *, fallback: bool = False) -> Checkout:
     (root / "web/web.yaml").write_text(yaml.safe_dump(POD).replace("registry.test/web:1", image))
     settings = PlatformSettings(repository=URL)
     depots = Depots(DEPOTS.images, fallback=fallback)
-    return Checkout(root, settings, refuses, depots).judge()
+    return Checkout(root, settings, refuses, depots)
+
+
+def images_judged(root: Path, image: str, *, fallback: bool = False) -> list[Finding]:
+    return images_of(root, image, fallback=fallback).judge()
+
+
+@pytest.mark.parametrize(
+    ("image", "registries"), [("web:2", {"docker.io"}), ("registry.test/web:2", set())]
+)
+def test_machines_have_to_reach_the_registries_of_what_the_bundle_lacks(
+    root: Path, image: str, registries: set[str]
+) -> None:
+    checkout = images_of(root, image)
+    checkout.judge()
+    assert checkout.registries == registries
 
 
 def test_images_of_other_registries_than_the_bundles_are_a_warning(root: Path) -> None:

@@ -32,7 +32,9 @@ def connect(targets: list[str]) -> dict[str, Result]:
 
     ``address:port`` is a TCP connection, where a refusal counts as reached;
     ``address`` is a ping, or an answer to ARP; ``address#mtu`` is a ping as
-    large as the route's first hop takes, never fragmented.
+    large as the route's first hop takes, never fragmented; ``https://name`` or
+    ``https://name:port`` is a registry that answers, whatever it says to one who
+    has not logged in.
     """
     with ThreadPoolExecutor(max_workers=min(64, len(targets))) as pool:
         return dict(zip(targets, pool.map(_try, targets)))
@@ -40,6 +42,10 @@ def connect(targets: list[str]) -> dict[str, Result]:
 
 def _try(target: str) -> Result:
     try:
+        if target.startswith("https://"):
+            from provision.adapters.onmachine.registry import answers
+
+            return answers(target[len("https://") :])
         if target.endswith("#mtu"):
             return _full_size(target[: -len("#mtu")])
         address, port = _split(target)

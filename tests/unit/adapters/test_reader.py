@@ -10,13 +10,15 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from provision.adapters import payload, reader
 from provision.adapters.onmachine import kernel, network
 from provision.facts import Query
+from tests.support.httpserver import FaultyServer, Turn
+from tests.support.tls import server_context
 
 TRAVELLING = [
     Path(reader.__file__),
@@ -179,6 +181,27 @@ def test_a_unit_that_was_not_restarted_is_marked(tmp_path: Path) -> None:
 def test_a_listener_and_a_refusal_both_count_as_reached() -> None:
     found = answer(Query(connect=frozenset({"127.0.0.1:1", "[::1]:1"})))["connect"]
     assert found["127.0.0.1:1"] is True
+
+
+def test_a_registry_has_to_answer_by_a_trusted_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(server: FaultyServer) -> bool | str:
+        (said,) = answer(Query(connect=frozenset({server.url.replace("http:", "https:")})))[
+            "connect"
+        ].values()
+        return cast("bool | str", said)
+
+    context, ca = server_context(tmp_path)
+    with FaultyServer(context=context) as server:
+        assert "certificate" in str(asked(server))
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+        server.misbehave("/v2/", Turn(status=401), Turn(status=503))
+        assert asked(server) is True
+        assert asked(server) == "HTTP status 503"
+    assert "refused" in str(asked(server))
+    with FaultyServer() as plain:
+        assert asked(plain) is not True
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def needs_of(case: Mapping[str, Any]) -> dict[str, Any]:
     given = dict(case.get("needs", {}))
     if "virtual_addresses" in given:
         given["virtual_addresses"] = tuple(map(ip_address, given["virtual_addresses"]))
-    for key in given.keys() & {"packages", "own_packages"}:
+    for key in given.keys() & {"packages", "own_packages", "registries"}:
         given[key] = frozenset(given[key])
     given["bundled"] = {
         release: frozenset(names) for release, names in given.get("bundled", {}).items()

@@ -1,0 +1,29 @@
+"""Whether a registry of images answers this machine."""
+
+from __future__ import annotations
+
+from http.client import HTTPException, HTTPSConnection
+
+SECONDS = 5.0
+"""How long each step may take; a registry may be far away."""
+
+
+def answers(server: str) -> bool | str:
+    """Ask the registry ``name`` or ``name:port``; True, or the reason why not.
+
+    It counts as an answer that one who has not logged in is sent away.
+
+    Raises
+    ------
+    OSError
+        Nobody is there, or nobody whom this machine trusts.
+    """
+    connection = HTTPSConnection(server, timeout=SECONDS)
+    try:
+        connection.request("GET", "/v2/")
+        status = connection.getresponse().status
+    except HTTPException as error:
+        return f"no HTTP answer: {error!r}"
+    finally:
+        connection.close()
+    return True if status < 500 else f"HTTP status {status}"
