@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from provision.adapters.ansible import AnsibleRunner
 from provision.adapters.connection import Connections
 from provision.adapters.etcd import EtcdReader
 from provision.adapters.pyinfra import PyinfraMachines
-from provision.argocd.names import ADMIN_PASSWORD
+from provision.argocd.names import ADMIN_PASSWORD, NAMESPACE, TLS
 from provision.errors import BundleError, ConfigError, FindingsError, SecretsError
 from provision.explain import located, site_error
 from provision.facts import ClusterFacts, Facts, Query, ServiceQuery
@@ -333,6 +334,9 @@ class Application:
     def argocd(self, address: Address, host: str) -> ArgocdApi:
         """The site's Argo CD at ``address``, logged in as ``admin``.
 
+        Its certificate may be by the site's own authority, by that of the issuer that made it, or
+        by one that this machine trusts.
+
         Raises
         ------
         SecretsError
@@ -342,10 +346,12 @@ class Application:
         """
         from provision.adapters.argocd import ArgocdApi
 
-        authority, password = (
+        own, password = (
             self.secrets.read(name).decode() for name in ("site-ca.crt", ADMIN_PASSWORD)
         )
-        return ArgocdApi(address, host, authority, password)
+        secret = self.cluster.connect().get(f"/api/v1/namespaces/{NAMESPACE}/secrets/{TLS}")
+        issuers = b64decode(secret.get("data", {}).get("ca.crt", "")).decode()
+        return ArgocdApi(address, host, f"{own}\n{issuers}", password)
 
     def context(self) -> Context:
         """What decisions rest on besides facts."""

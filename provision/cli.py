@@ -65,7 +65,7 @@ def init(
         "site.yaml"
     ),
     platform: Annotated[
-        bool, typer.Option("--platform", help="Also a Git repository of applications beside it.")
+        bool, typer.Option("--platform", help="Also what a Git repository of applications needs.")
     ] = False,
     repository: Annotated[
         str | None, typer.Option(help="Where the cluster will read that repository from.")
@@ -82,10 +82,11 @@ def init(
         )
     address = (repository or PLACEHOLDER) if platform else None
     path = write_site(output, name, host or [], endpoint, kubernetes, address)
+    beside = ", and platform/ and applications/ beside it" if platform else ""
     show(
         {"path": str(path)},
         as_json,
-        lambda: [f"wrote {path}; edit it, then: provision check --site {path}"],
+        lambda: [f"wrote {path}{beside}; edit it, then: provision check --site {path}"],
     )
 
 

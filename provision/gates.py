@@ -88,6 +88,6 @@ class Gates:
                 raise DeadlineError(
                     f"waited {gate.seconds:.0f} seconds in vain for: {gate.condition}",
                     found=seen,
-                    fix="provision status",
+                    fix=gate.fix,
                 )
             self.pause(self.interval)

@@ -172,12 +172,14 @@ Decision = Run | Skip | Blocked | Unknown
 class GateSpec:
     """A condition to wait for after the effect, by its registered name.
 
-    ``gates.py`` knows the conditions; ``seconds`` is the deadline.
+    ``gates.py`` knows the conditions; ``seconds`` is the deadline, after which the
+    operator is told to run ``fix``.
     """
 
     condition: str
     seconds: float
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    fix: str = "provision status"
 
 
 class Phase(ABC):

@@ -8,6 +8,8 @@ ADMIN_PASSWORD = "argocd/admin-password"  # noqa: S105 - the name of a secret
 """The site's secret that is the password of the user ``admin``."""
 ADMIN_HASH = f"{ADMIN_PASSWORD}-hash"
 """What Argo CD keeps of it."""
+TLS = "argocd-server-tls"
+"""The cluster's Secret with the server's certificate."""
 SERVER = "argocd/server"
 """The site's certificate for the server, where no issuer signs one."""
 VAULT_PATH = "secret/argocd/admin"

@@ -12,7 +12,7 @@ from pydantic import Field
 from provision import manifests
 from provision.argocd import availability
 from provision.argocd.access import Oidc, Rbac, Repository
-from provision.argocd.names import ADMIN_HASH, ADMIN_PASSWORD, NAMESPACE, SERVER, VAULT_PATH
+from provision.argocd.names import ADMIN_HASH, ADMIN_PASSWORD, NAMESPACE, SERVER, TLS, VAULT_PATH
 from provision.argocd.objects import (
     KNOWN_HOSTS,
     RECONCILIATION,
@@ -40,8 +40,6 @@ from provision.secretkeeping import SecretKeepingPhase
 from provision.secretspec import Certificate, Random, SecretSpec, Verifier
 from provision.site import Address, Part, SecretRef, Settings, Site
 
-TLS = "argocd-server-tls"
-"""Secret with the server's certificate."""
 WATCHED = {"app.kubernetes.io/part-of": "argocd"}
 """Label without which the server does not notice that the Secret changes."""
 

@@ -114,8 +114,8 @@ class Phalanx(AgreementPhase):
             if ISSUER not in issuers:
                 yield (
                     f"cert_manager.issuers has no {ISSUER} ({', '.join(issuers)}), the name that"
-                    f" Phalanx's charts ask for; add {ISSUER}, or take cert_manager out so that"
-                    " Phalanx brings its own"
+                    f" Phalanx's charts ask for; add {ISSUER}, or take cert_manager out and give a"
+                    " certificate of your own (static.yaml of the hand-over)"
                 )
         if not site.has(VaultSettings):
             yield (

@@ -211,6 +211,7 @@ class Platform(SecretKeepingPhase):
                 "applications synced and healthy",
                 settings.deadline_seconds,
                 {"namespace": NAMESPACE, "exceptions": sorted(settings.exceptions)},
+                fix="provision platform status",
             ),
         )
 

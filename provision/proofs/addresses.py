@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from provision.probes import machines, pod, service, start
-from provision.proof import NotProvenError, Proof
+from provision.proof import Proof
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -44,8 +44,12 @@ class AddressProof(Proof):
         )
 
     def prove(self, ground: Ground, case: str) -> str:
-        """Fetch a page from the pool's last free address, and again when its machine lets it go."""
-        return served(ground, _free(ground, case))
+        """Fetch a page from the pool's last free address, and again when its machine lets it go.
+
+        A pool that is given away to its last address is in use, and has none to try.
+        """
+        free = _free(ground, case)
+        return served(ground, free) if free else "all its addresses are given to Services"
 
 
 def served(ground: Ground, address: str) -> str:
@@ -99,14 +103,14 @@ def _answering(ground: Ground, address: str, servers: Collection[str]) -> str:
     return said
 
 
-def _free(ground: Ground, pool: str) -> str:
+def _free(ground: Ground, pool: str) -> str | None:
     taken = {address for item in ground.all("v1", "Service") for address in given_to(item)}
     found = next(item for item in ground.all(*POOLS) if item["metadata"]["name"] == pool)
     for text in reversed(found["spec"]["addresses"]):
         for address in _downwards(text):
             if str(address) not in taken:
                 return str(address)
-    raise NotProvenError(f"the pool {pool} has no free address", found=", ".join(sorted(taken)))
+    return None
 
 
 def given_to(service: Object) -> Sequence[str]:

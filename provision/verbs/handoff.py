@@ -115,7 +115,8 @@ def hand_off(
             "this site is not for Phalanx",
             where=app.site.name,
             wanted="the key phalanx in the site file",
-            fix="phalanx: {environment: NAME, host: FQDN, ingress_address: ADDRESS}",
+            fix="phalanx: {environment: NAME, host: FQDN, ingress_address: ADDRESS,"
+            " sign_on: {kind: github, client_id: ID}}",
         )
     folder = (output or app.state / "handoff-phalanx").absolute()
     with local_lock(app.state, "provision handoff phalanx"):

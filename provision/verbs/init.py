@@ -147,7 +147,7 @@ def _there_already(path: Path) -> ConfigError:
     return ConfigError(
         "the file is there already and was left as it is",
         where=str(path),
-        fix="name another with --output",
+        fix="name a file in a new folder with --output",
     )
 
 

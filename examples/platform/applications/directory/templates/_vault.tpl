@@ -126,7 +126,31 @@ machines of it, which network policies cannot name everywhere; so the port is al
 - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 10}
 {{- end }}
 
-{{/* For the site's name, which the ingress shows; its `ca.crt` is how other pods know the pages. */}}
+{{/*
+The volume with the authority by which pods know the pages: `pages_authority`, in a ConfigMap of its
+own, or else the one that cert-manager puts beside the certificate.
+*/}}
+{{- define "site.authority" }}
+name: pages
+{{- if .Values.pages_authority }}
+configMap: {name: pages}
+{{- else }}
+secret: {secretName: pages, items: [{key: ca.crt, path: ca.crt}]}
+{{- end }}
+{{- end }}
+
+{{- define "site.authority.configmap" }}
+{{- with .Values.pages_authority }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: pages}
+data:
+  ca.crt: {{ toJson . }}
+{{- end }}
+{{- end }}
+
+{{/* For the site's name, which the ingress shows. */}}
 {{- define "site.certificate" }}
 apiVersion: cert-manager.io/v1
 kind: Certificate
