@@ -61,13 +61,14 @@ def _given(
     """What each application of a generator is made of."""
     (kind, said), *more = generator.items() or [("nothing", None)]
     own = mapping(said)
-    used = {name for name, value in own.items() if value}
+    used = {str(name) for name, value in own.items() if value}
     beyond = used - {"list": {"elements"}, "git": {"directories", "repoURL", "revision"}}.get(
         kind, set()
     )
     beyond.discard("requeueAfterSeconds")
     if kind not in ("list", "git") or more:
-        raise NotRenderedError(f"the generator {', '.join([kind, *(name for name, _ in more)])}")
+        kinds = ", ".join(map(str, generator))
+        raise NotRenderedError(f"the generator {kinds or 'nothing'}")
     if beyond:
         raise NotRenderedError(f"{kind}.{min(beyond)}")
     if kind == "list":

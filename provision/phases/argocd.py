@@ -309,9 +309,12 @@ def _files(settings: ArgocdSettings) -> Iterator[tuple[str, Path]]:
 def _file_problems(key: str, path: Path) -> Iterator[str]:
     try:
         content = path.read_bytes()
+        content.decode("utf-8")
         if key.endswith(".ca"):
             x509.load_pem_x509_certificates(content)
     except OSError as error:
         yield f"{key} {path} cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        yield f"{key} {path} is no UTF-8 text"
     except ValueError:
         yield f"{key} {path} holds no certificate in PEM form"

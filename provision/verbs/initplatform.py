@@ -40,7 +40,7 @@ applications: {}  # folders below applications/, each with the namespace it goes
 """,
     "platform/values-@SITE@.yaml": """\
 # For this site alone.
-site: @SITE@
+site: "@SITE@"
 applications:
   web: {namespace: web}
 """,

@@ -99,6 +99,8 @@ def test_what_lists_and_folders_make(
     [
         ({"clusters": {}}, "a", {}, "the generator clusters"),
         ({}, "a", {}, "the generator nothing"),
+        ({1: {}}, "a", {}, "the generator 1"),
+        ({"list": {1: "x", "q": "y"}}, "a", {}, "list.1"),
         ({**listed({"a": "b"}), "selector": {}}, "a", {}, "the generator list, selector"),
         ({"list": {"elementsYaml": "- a"}}, "a", {}, "list.elementsYaml"),
         (folders("*", values={"a": "b"}), "a", {}, "git.values"),

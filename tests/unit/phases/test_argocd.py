@@ -154,7 +154,9 @@ def test_files_must_be_there_and_hold_what_they_should(tmp_path: Path) -> None:
         "none": {"url": url, "ca": str(tmp_path / "none.pem")},
         "text": {"url": url, "ca": str(tmp_path / "text")},
         "keys": {"url": "git@example.org:a.git", "known_hosts": str(tmp_path / "no_hosts")},
+        "latin": {"url": "git@example.org:b.git", "known_hosts": str(tmp_path / "latin")},
     }
+    (tmp_path / "latin").write_bytes("# Schlüssel".encode("latin-1"))
     assert problems(repositories=repositories) == [
         (
             f"argocd.repositories.none.ca {tmp_path}/none.pem cannot be read:"
@@ -165,6 +167,7 @@ def test_files_must_be_there_and_hold_what_they_should(tmp_path: Path) -> None:
             f"argocd.repositories.keys.known_hosts {tmp_path}/no_hosts cannot be read:"
             " No such file or directory"
         ),
+        f"argocd.repositories.latin.known_hosts {tmp_path}/latin is no UTF-8 text",
     ]
 
 

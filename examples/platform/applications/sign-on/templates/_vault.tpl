@@ -37,6 +37,9 @@ data:
       {{- if .template }}
       source = "/vault/{{ base .template }}"
       {{- else }}
+      {{- if not (regexMatch "^[A-Za-z_][A-Za-z0-9_]*$" .key) }}
+      {{- fail (printf "the field %q of %s: the agent takes letters, digits and _, and no digit first" .key .path) }}
+      {{- end }}
       contents = {{ printf "{{ with secret %q }}{{ .Data.data.%s }}{{ end }}" .path .key | quote }}
       {{- end }}
     }
