@@ -144,6 +144,21 @@ def test_check_renders_kustomizations_with_the_bundles_kustomize(
     assert what == ([] if rendered else [wrong])
 
 
+def test_check_has_machines_ask_the_registries_of_other_images(site: Lab, tmp_path: Path) -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "elsewhere"},
+        "spec": {"containers": [{"name": "a", "image": "registry.lab.test/web:1"}]},
+    }
+    template = "applications/web/templates/elsewhere.yaml"
+    elsewhere = with_files(site, tmp_path / "elsewhere", {template: yaml.safe_dump(pod)})
+    findings = json.loads(elsewhere.provision("check", "--json", expect=None))
+    unheard = [item for item in findings if item["what"].startswith("registries of images")]
+    assert [item["host"] for item in unheard] == list(site.machines)
+    assert all(item["found"].startswith("registry.lab.test: ") for item in unheard)
+
+
 def test_argo_cd_brings_it_in_and_the_page_is_served(
     argocd: ArgoCd, site: Lab, report: Callable[[str], None]
 ) -> None:
