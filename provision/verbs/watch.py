@@ -17,9 +17,9 @@ from provision.errors import OperatorError
 from provision.events import Event
 from provision.locallock import local_lock
 from provision.paths import cache_path
-from provision.plan import Plan, discover
+from provision.plan import Plan, discover, settings_models
 from provision.report import Reporter, Unshown
-from provision.site import Site
+from provision.site import Site, site_model
 from provision.verbs.record import holder, recorded
 from provision.verbs.up import bring_up, make_plan
 from provision.watch.baseline import of_site_file
@@ -137,6 +137,7 @@ def watch_site(
         started,
         store,
         Repository(store.folder),
+        model=site_model(settings_models(discover())),
         judge=judged,
         optional=optional_keys(),
         plan=plan,

@@ -5,21 +5,19 @@ Never the commit's own: one that may say who signs, or what needs no approval, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from provision.errors import ConfigError
-from provision.site import LoadedSite, Site, WatchSettings
+from provision.site import Site, WatchSettings, validated
 from provision.watch.named import files_beside
 from provision.watch.store import Store
-from provision.yamlfile import YamlFile, parse_yaml
+from provision.yamlfile import parse_yaml
 
 NAME = "applied"
-Judge = Callable[[YamlFile], LoadedSite]
-"""Makes a site of a YAML file, every component having judged its part."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,14 @@ def record(store: Store, baseline: Baseline, text: str, by: str) -> None:
     store.write(NAME, data)
 
 
-def recorded(store: Store, judge: Judge) -> Baseline | None:
+def recorded(store: Store, model: type[Site]) -> Baseline | None:
     """What was put in force last, or None where nothing was.
+
+    Parameters
+    ----------
+    model
+        Reads its site file. Components judged it when it was applied, with the files that it
+        names beside it, and those are not kept.
 
     Raises
     ------
@@ -104,7 +108,7 @@ def recorded(store: Store, judge: Judge) -> Baseline | None:
         case _:
             raise store.damaged(NAME, "something is missing")
     where = f"{commit[:12]}/site.yaml"
-    site = judge(parse_yaml(text, Path(where))).site
+    site = validated(parse_yaml(text, Path(where)), model).site
     policy = policy_of(site, where)
     # One on this controller is the administrator's own to change, without any commit.
     beside = policy.allowed_signers is None or not policy.allowed_signers.expanduser().is_absolute()

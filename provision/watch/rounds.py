@@ -23,13 +23,13 @@ from provision.errors import (
 from provision.plan import Plan, render
 from provision.site import LoadedSite, Site
 from provision.watch import baseline, pending
-from provision.watch.baseline import Baseline, Judge
+from provision.watch.baseline import Baseline
 from provision.watch.classify import Difference, Kind, difference, effective
 from provision.watch.named import refuse_prompts
 from provision.watch.pending import Approval, Pending
 from provision.watch.repository import Repository
 from provision.watch.store import Store
-from provision.yamlfile import read_yaml
+from provision.yamlfile import YamlFile, read_yaml
 
 ATTEMPT = "attempt"
 """What is kept from before a commit is applied until that has ended well."""
@@ -62,6 +62,8 @@ class Ended(Protocol):
         """Why it ended early."""
 
 
+Judge = Callable[[YamlFile], LoadedSite]
+"""Makes a site of a YAML file, every component having judged its part."""
 Announce = Callable[[str, Mapping[str, Any]], None]
 """Tells what is about to be done, in words and as data."""
 Agreed = Callable[[Plan], None]
@@ -121,8 +123,10 @@ class Watcher:
         The site file that it was started with; in force until a commit has been applied.
     store, repository
         Where it remembers, and what it looks at.
+    model
+        Reads the site file that was applied last.
     judge
-        Makes a site of a YAML file.
+        Makes a site of a commit's site file.
     optional
         Keys of components that a site has only where their key stands.
     plan
@@ -141,6 +145,7 @@ class Watcher:
         store: Store,
         repository: Repository,
         *,
+        model: type[Site],
         judge: Judge,
         optional: Collection[str],
         plan: Callable[[Site], Plan],
@@ -151,6 +156,7 @@ class Watcher:
         self.started = started
         self.store = store
         self.repository = repository
+        self.model = model
         self.judge = judge
         self.optional = optional
         self.plan = plan
@@ -166,7 +172,7 @@ class Watcher:
         OperatorError
             What was applied last cannot be read.
         """
-        return baseline.recorded(self.store, self.judge) or self.started
+        return baseline.recorded(self.store, self.model) or self.started
 
     def once(self) -> Standing:
         """Look once, and do what may be done.

@@ -18,7 +18,7 @@ from provision.plan import Plan
 from provision.site import Site, validated
 from provision.watch.baseline import of_site_file
 from provision.watch.repository import Repository
-from provision.watch.rounds import Agreed, Watcher
+from provision.watch.rounds import Agreed, Judge, Watcher
 from provision.watch.store import Store
 from provision.yamlfile import read_yaml
 from tests.support.sites import MODEL, SITE
@@ -150,6 +150,8 @@ class Watched:
     machines: Machines = field(default_factory=Machines)
     announced: list[str] = field(default_factory=list)
     fetch_seconds: float = 60
+    model: type[Site] = MODEL
+    judge: Judge = lambda source: validated(source, MODEL)
 
     @property
     def store(self) -> Store:
@@ -160,13 +162,14 @@ class Watched:
         path = self.folder / "started" / "site.yaml"
         path.parent.mkdir(exist_ok=True)
         path.write_text(started)
-        site = validated(read_yaml(path), MODEL).site
+        site = self.judge(read_yaml(path)).site
         self.store.make()
         return Watcher(
             of_site_file(site, str(path)),
             self.store,
             Repository(self.store.folder, self.fetch_seconds),
-            judge=lambda source: validated(source, MODEL),
+            model=self.model,
+            judge=self.judge,
             optional={"radio"},
             plan=self.machines.plan,
             apply=self.machines.apply,

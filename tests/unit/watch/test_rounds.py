@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from provision.app import judged
 from provision.errors import (
     ConfigError,
     ExitCode,
@@ -22,11 +24,15 @@ from provision.errors import (
     UnreachableError,
     UsageError,
 )
+from provision.plan import discover, settings_models
+from provision.site import site_model
 from provision.watch import baseline, pending
 from provision.watch.pending import Approval
 from provision.watch.rounds import Standing, Watcher
 from provision.watch.store import Store
+from tests.support import cases
 from tests.support.sites import SITE
+from tests.support.tls import server_context
 from tests.support.watched import Commits, Watched, allowed, make_key, run
 
 FASTER = SITE.replace("speed: 5", "speed: 6")
@@ -331,6 +337,36 @@ def test_pinned_files_are_part_of_what_the_site_says(watched: Watched, tmp_path:
     assert watcher.once().word == "done"
     watched.commits.commit({"pinned": "two"})
     assert "the file pinned" in reasons(watcher.once())
+
+
+def test_what_was_applied_is_read_without_the_files_that_it_names(
+    watched: Watched, tmp_path: Path
+) -> None:
+    """Components judge them, and they lay beside the site file in its commit's checkout."""
+    watched.model, watched.judge = site_model(settings_models(discover())), judged
+    _, authority = server_context(tmp_path)
+    git = {"url": "https://git.example.org/apps.git", "ca": "git.pem"}
+    settings = {
+        "load_balancer": cases.sample_settings("load_balancer"),
+        "argocd": {**cases.sample_settings("argocd"), "repositories": {"apps": git}},
+        "vault": {"policies": {"apps": "apps.hcl"}},
+    }
+    text = watched.commits.site(text=yaml.safe_dump({**cases.SITE, **settings}))
+    files = {"git.pem": authority.read_text(), "apps.hcl": 'path "apps/*" {}\n'}
+    (tmp_path / "started").mkdir()
+    for name, content in files.items():
+        (tmp_path / "started" / name).write_text(content)
+    watched.commits.commit({"site.yaml": text, **files})
+    watcher = watched.watcher(text)
+    assert watcher.once().fresh
+    assert not watcher.once().fresh
+    watched.commits.commit({"apps.hcl": 'path "*" {}\n'})
+    assert "the file apps.hcl" in reasons(watcher.once())
+    allow(watched, waits(watcher.once()))
+    assert watcher.once().word == "done"
+    watched.commits.commit({"apps.hcl": None})
+    with pytest.raises(ConfigError, match=r"vault\.policies\.apps apps\.hcl is no file"):
+        watcher.once()
 
 
 def test_an_old_commit_that_comes_back_waits(watched: Watched) -> None:
