@@ -277,37 +277,57 @@ class Watcher:
 
     def _apply(self, look: _Look, given: Approval | None) -> Standing:
         """Apply a commit as ``up`` does; what fails is not tried again by itself."""
+        before = self.store.read(ATTEMPT)
         # Written first: who dies in the middle does not begin again by itself.
         self.store.write(ATTEMPT, {"commit": look.commit, "what": DIED})
         self.store.remove(pending.APPROVAL)
         try:
             ended = self.apply(look.loaded.site, _Agreement(look, given, self.announce))
         except LockedError:
-            self._give_back(given)
+            self._give_back(given, before)
             raise
         except OutdatedError as error:
-            self.store.remove(ATTEMPT)
+            self._not_attempted(before)
             outdated = {"watch": "outdated", "commit": look.commit}
             return Standing("waiting", str(error), ExitCode.CHANGES, outdated, fresh=True)
         except OperatorError as error:
-            self.store.write(ATTEMPT, {"commit": look.commit, "what": error.what})
-            return _failed(look, str(error), error.exit_code)
+            return self._failed(look, error.what, str(error), error.exit_code)
         if ended.complete:
             return self._settled(look, given)
-        if ended.word == "interrupted":
-            self._give_back(given)
+        if ended.word == "interrupted" and not _went_wrong(ended, look.plan):
+            self._give_back(given, before)
             return _stopped(look.commit)
         what = "; ".join(f"{host}: {why}" for host, why in ended.failed.items()) or ended.stopped
         if ended.error is not None:
             what = str(ended.error)
-        self.store.write(ATTEMPT, {"commit": look.commit, "what": what.partition("\n")[0]})
-        return _failed(look, what, ended.error.exit_code if ended.error else ExitCode.FAILED)
+        code = ended.error.exit_code if ended.error else ExitCode.FAILED
+        return self._failed(look, what.partition("\n")[0], what, code)
 
-    def _give_back(self, given: Approval | None) -> None:
+    def _give_back(self, given: Approval | None, before: Mapping[str, Any] | None) -> None:
         """As if it had not been begun."""
         if given is not None:
             pending.approve(self.store, given)
-        self.store.remove(ATTEMPT)
+        self._not_attempted(before)
+
+    def _not_attempted(self, before: Mapping[str, Any] | None) -> None:
+        """Remember the attempt ``before`` in place of this one: it has not ended well yet."""
+        if before is None:
+            self.store.remove(ATTEMPT)
+        else:
+            self.store.write(ATTEMPT, before)
+
+    def _failed(self, look: _Look, what: str, text: str, code: ExitCode) -> Standing:
+        """Remember that the commit failed, and ``what`` with."""
+        self.store.write(ATTEMPT, {"commit": look.commit, "what": what})
+        # Who gave one while it was applied did not know of the failure.
+        self.store.remove(pending.APPROVAL)
+        told = (
+            f"commit {look.commit[:SHORT]} could not be applied: {text}\n"
+            "it is not tried again by itself; what is left to do waits for an approval from the"
+            " next round on"
+        )
+        data = {"watch": "failed", "commit": look.commit, "error": text}
+        return Standing("failed", told, code, data, fresh=True)
 
     def _settled(self, look: _Look, given: Approval | None) -> Standing:
         """The commit is what the machines are: it is in force from here on."""
@@ -329,14 +349,12 @@ def of_error(error: OperatorError) -> Standing:
     return Standing("failed", str(error), error.exit_code, data)
 
 
-def _failed(look: _Look, what: str, code: ExitCode) -> Standing:
-    text = (
-        f"commit {look.commit[:SHORT]} could not be applied: {what}\n"
-        "it is not tried again by itself; what is left to do waits for an approval from the next"
-        " round on"
-    )
-    data = {"watch": "failed", "commit": look.commit, "error": what}
-    return Standing("failed", text, code, data, fresh=True)
+def _went_wrong(ended: Ended, plan: Plan) -> bool:
+    """Whether what was stopped had not only been stopped between steps.
+
+    Machines that did not answer before count as left behind from its beginning.
+    """
+    return ended.error is not None or not set(ended.failed) <= set(plan.unreachable)
 
 
 def _stopped(commit: str) -> Standing:

@@ -122,14 +122,15 @@ class Machines:
         agreed(plan)
         if self.fails is not None:
             raise self.fails
-        if self.interrupted:
-            return Outcome(plan.decisions, {}, stopped=STOPPED)
+        stopped = STOPPED if self.interrupted else ""
+        if stopped and not self.leaves:
+            return Outcome(plan.decisions, {}, stopped=stopped)
         self.applied.append(site.digest)
         for host in site.hosts:
             if host != self.leaves:
                 self.made[host] = like(site)
         failed = {self.leaves: "it broke"} if self.leaves else {}
-        return Outcome(plan.decisions, failed)
+        return Outcome(plan.decisions, failed, stopped=stopped)
 
     def damage(self, host: str) -> None:
         self.made[host] = "damaged"

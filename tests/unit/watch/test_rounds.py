@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import yaml
 from provision.app import judged
 from provision.errors import (
     ConfigError,
+    DiskFullError,
     ExitCode,
     FindingsError,
     LockedError,
@@ -545,6 +546,75 @@ def test_an_interruption_is_no_failure(watched: Watched) -> None:
     assert watcher.once().word == "done"
 
 
+@pytest.fixture
+def failed(watched: Watched) -> Watcher:
+    """A watcher whose commit, an addition, failed at its first machine, and is approved now."""
+    watcher = adopted(watched)
+    watched.commits.commit({"site.yaml": watched.commits.site(text=MORE)})
+    watched.machines.fails = PhaseFailedError("it broke", where="n5")
+    assert watcher.once().word == "failed"
+    watched.machines.fails = None
+    allow(watched, waits(watcher.once()))
+    return watcher
+
+
+def still_waits(watched: Watched, watcher: Watcher) -> str:
+    """Why the commit that failed waits once nothing is in its way, and nobody allows it."""
+    machines = watched.machines
+    machines.meanwhile, machines.fails, machines.interrupted = lambda: None, None, False
+    machines.silent.clear()
+    watched.store.remove(pending.APPROVAL)
+    tries = len(watched.machines.applied)
+    found = reasons(watcher.once())
+    assert len(watched.machines.applied) == tries
+    return found
+
+
+def locked(watched: Watched) -> None:
+    watched.machines.fails = LockedError("another run is working on this site")
+
+
+def outdated(watched: Watched) -> None:
+    watched.machines.silent.add("n3")
+
+
+def stopped(watched: Watched) -> None:
+    watched.machines.interrupted = True
+
+
+@pytest.mark.parametrize("meanwhile", [locked, outdated, stopped])
+def test_what_failed_before_still_waits_after_an_attempt_that_began_nothing(
+    watched: Watched, failed: Watcher, meanwhile: Callable[[Watched], None]
+) -> None:
+    watched.machines.meanwhile = lambda: meanwhile(watched)
+    with suppress(LockedError):
+        assert failed.once().word in ("waiting", "interrupted")
+    assert still_waits(watched, failed) == "the last attempt did not end well: it broke"
+
+
+def test_what_failed_as_it_was_stopped_waits(watched: Watched) -> None:
+    watcher = adopted(watched)
+    watched.commits.commit({"site.yaml": watched.commits.site(text=MORE)})
+    watched.machines.leaves, watched.machines.interrupted = "n5", True
+    standing = watcher.once()
+    assert (standing.word, standing.code) == ("failed", ExitCode.FAILED)
+    watched.machines.leaves = ""
+    assert still_waits(watched, watcher) == "the last attempt did not end well: n5: it broke"
+
+
+def test_an_approval_of_what_was_being_applied_is_void_once_that_failed(
+    watched: Watched, failed: Watcher
+) -> None:
+    """Who gave it did not know of the failure."""
+    name = str((watched.store.read(pending.PENDING) or {})["id"])
+    watched.machines.meanwhile = lambda: allow(watched, name)
+    watched.machines.fails = PhaseFailedError("it broke again", where="n5")
+    assert failed.once().word == "failed"
+    watched.machines.fails = None
+    watched.machines.meanwhile = lambda: None
+    assert "it broke again" in reasons(failed.once())
+
+
 def test_who_is_told_to_stop_begins_nothing(watched: Watched) -> None:
     watcher = adopted(watched)
     watched.machines.damage("n1")
@@ -575,9 +645,10 @@ def test_who_died_while_applying_asks_before_it_goes_on(watched: Watched) -> Non
 
 
 class DyingStore(Store):
-    """Ends the process before its ``left``-th write or removal."""
+    """Ends the process before its ``left``-th write or removal, or the disk is full then."""
 
     left = 0
+    end: BaseException = Killed()
 
     def write(self, name: str, data: Mapping[str, Any]) -> None:
         self._count()
@@ -590,7 +661,7 @@ class DyingStore(Store):
     def _count(self) -> None:
         self.left -= 1
         if self.left == 0:
-            raise Killed
+            raise self.end
 
 
 @pytest.mark.parametrize("at", range(1, 8))
@@ -611,6 +682,25 @@ def test_dying_at_any_write_leaves_something_to_go_on_with(watched: Watched, at:
             allow(watched, waits(standing))
     assert standing.word == "done"
     assert watcher.in_force().site.digest == watched.machines.applied[-1]
+
+
+@pytest.mark.parametrize("at", range(1, 6))
+@pytest.mark.parametrize("end", [Killed(), DiskFullError("no room")])
+@pytest.mark.parametrize("meanwhile", [locked, outdated, stopped])
+def test_dying_at_any_write_does_not_forget_what_failed_before(
+    watched: Watched,
+    failed: Watcher,
+    meanwhile: Callable[[Watched], None],
+    end: BaseException,
+    at: int,
+) -> None:
+    failed.store = dying = DyingStore(watched.store.folder)
+    dying.left, dying.end = at, end
+    watched.machines.meanwhile = lambda: meanwhile(watched)
+    with suppress(Killed, DiskFullError, LockedError):
+        failed.once()
+    failed.store = watched.store
+    assert "the last attempt did not end well" in still_waits(watched, failed)
 
 
 def _file(watcher: Watcher) -> Any:
