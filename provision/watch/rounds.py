@@ -74,6 +74,10 @@ class OutdatedError(FindingsError):
     """The machines changed between the approval and the work."""
 
 
+class SilentError(UnreachableError):
+    """A machine does not answer, and nobody would see to it."""
+
+
 @dataclass(frozen=True)
 class Standing:
     """How a round ended."""
@@ -193,7 +197,7 @@ class Watcher:
             return _stopped(commit)
         if look.reasons:
             return self._with_approval(look)
-        _refuse_silent(look)
+        _refuse_silent(look.plan)
         return self._unattended(look)
 
     def _look(self, base: Baseline, commit: str, signer: str) -> _Look:
@@ -283,7 +287,7 @@ class Watcher:
         self.store.remove(pending.APPROVAL)
         try:
             ended = self.apply(look.loaded.site, _Agreement(look, given, self.announce))
-        except LockedError:
+        except (LockedError, SilentError):
             self._give_back(given, before)
             raise
         except OutdatedError as error:
@@ -383,6 +387,8 @@ class _Agreement:
                 found=given.id,
                 fix="the watcher looks again, and asks anew",
             )
+        if given is None:
+            _refuse_silent(plan)
         if self.announced:
             return
         self.announced = True
@@ -392,14 +398,14 @@ class _Agreement:
         self.announce(f"applying commit {commit[:SHORT]} ({kind}{allowed})", data)
 
 
-def _refuse_silent(look: _Look) -> None:
+def _refuse_silent(plan: Plan) -> None:
     """Unattended, nothing is begun while a machine does not answer: nobody would see to it."""
-    if look.plan.unreachable:
-        names = ", ".join(look.plan.unreachable)
-        raise UnreachableError(
+    if plan.unreachable:
+        names = ", ".join(plan.unreachable)
+        raise SilentError(
             "the watcher applies nothing unattended while a machine does not answer",
             where=names,
-            found="; ".join(look.plan.unreachable.values()),
+            found="; ".join(plan.unreachable.values()),
             why="its part would be missing, and nobody looks on",
             fix="provision check; or without that machine: provision up",
         )

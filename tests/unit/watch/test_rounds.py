@@ -465,6 +465,20 @@ def test_nothing_is_begun_unattended_while_a_machine_is_silent(watched: Watched)
     assert watcher.once().fresh
 
 
+def test_a_machine_that_falls_silent_before_the_work_is_waited_for_as_well(
+    watched: Watched,
+) -> None:
+    watcher = adopted(watched)
+    watched.machines.damage("n1")
+    watched.machines.meanwhile = lambda: watched.machines.silent.add("n4")
+    with pytest.raises(UnreachableError, match="while a machine does not answer"):
+        watcher.once()
+    assert len(watched.machines.applied) == 1
+    watched.machines.meanwhile = lambda: None
+    watched.machines.silent.clear()
+    assert watcher.once().fresh
+
+
 @pytest.mark.parametrize("damage", ["{", "[]", '{"commit": 1}'])
 def test_a_damaged_record_is_told_and_not_passed_over(watched: Watched, damage: str) -> None:
     """Without it the given file would be in force again, and with it an older policy."""
