@@ -106,6 +106,32 @@ def earlier(folder: Path) -> Mapping[str, Any]:
     return told
 
 
+def refuse_others(folder: Path, before: Mapping[str, Any], site: str, path: str) -> None:
+    """Refuse a folder that was handed over for another site, or another place in Vault.
+
+    Parameters
+    ----------
+    before
+        From :func:`earlier`.
+    path
+        Where the environment's secrets are in Vault.
+
+    Raises
+    ------
+    UsageError
+        It was.
+    """
+    if before and (before.get("site"), before.get("path")) != (site, path):
+        raise UsageError(
+            "this was handed over for another site or environment; nothing was changed",
+            where=str(folder),
+            found=f"site {before.get('site')}, secrets at {before.get('path')}",
+            wanted=f"site {site}, secrets at {path}",
+            why="its credentials would be lost, and its static secrets would become this one's",
+            fix="provision handoff phalanx --output ANOTHER",
+        )
+
+
 def kept_file(folder: Path, name: str) -> bytes | None:
     """What an earlier hand-over's file holds by now; None where there is none."""
     return read_private(folder / name) if folder.exists() else None

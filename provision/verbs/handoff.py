@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -24,6 +25,7 @@ from provision.phalanx.checkout import checkout_rows
 from provision.phalanx.ingress import ingress_row
 from provision.phalanx.names import AGAIN, AUTHORITY, IN_CLUSTER_CLASS, ISSUER, OPERATOR
 from provision.phalanx.preflight import Row, judged
+from provision.phalanx.renewal import renew
 from provision.phalanx.values import (
     DATABASE_PASSWORD,
     GAFAELFAWR,
@@ -104,8 +106,8 @@ def hand_off(
     Raises
     ------
     UsageError
-        The site is not for Phalanx, something else is where the folder would be, or new
-        credentials would end others that may be in use.
+        The site is not for Phalanx, something else or another hand-over is where the folder would
+        be, or new credentials would end others that may be in use.
     OperatorError
         Vault or the cluster does not answer, and the folder is as it was; or the installer
         fails.
@@ -122,33 +124,17 @@ def hand_off(
     with local_lock(app.state, "provision handoff phalanx"):
         cluster = app.look_over()
         before = handed.earlier(folder)
+        handed.refuse_others(folder, before, app.site.name, vault_path(app.site))
         facts = _values(app, cluster)
         api = app.vault.active(member_urls(app.site).values())
         kept = None if new_credentials else _kept(app, api, before, folder)
-        handed.ready(folder)
-        given = kept or vaultside.make_credentials(api, facts["vault_path"])
-        environment = _environment(app, folder, given)
-        static = handed.kept_file(folder, handed.STATIC)
-        own = {
+        told = {
             "path": facts["vault_path"],
             "site": app.site.name,
-            "credentials": asdict(given),
             "installed": before.get("installed"),
-            # Until it is done: a run that dies before is finished by the next one.
-            "revoking": kept is None or before.get("revoking", False),
         }
-        try:
-            handed.put(folder, _files(app, folder, facts, environment, static, own))
-        except BaseException:
-            # Ctrl-C too; unless the folder is in place and has them.
-            if kept is None and handed.kept_credentials(handed.earlier(folder)) != given:
-                vaultside.take_back(api, facts["vault_path"], given)
-            raise
-        if own["revoking"]:
-            # Not before the new ones are where they are looked for.
-            vaultside.revoke_others(api, facts["vault_path"], given)
-            own["revoking"] = False
-            handed.note(folder, own)
+        given, own = renew(api, folder, before, told, kept, partial(_files, app, folder, facts))
+        environment = _environment(app, folder, given)
         again = f"provision handoff phalanx --output {quote(str(folder))} --new-credentials"
         rows = [
             replace(row, fix=row.fix.replace(AGAIN, again))
@@ -172,7 +158,7 @@ def _kept(
 ) -> vaultside.Credentials | None:
     """The credentials of before, if they get in; None where the first ones are to be made."""
     path = vault_path(app.site)
-    known = handed.kept_credentials(before) if before.get("path") == path else None
+    known = handed.kept_credentials(before)
     others = (app.vault.member(api.url), app.vault.member(api.url))
     if known and vaultside.holds(*others, known):
         return known
@@ -286,9 +272,9 @@ def _files(
     app: Application,
     folder: Path,
     facts: Mapping[str, Any],
-    environment: Mapping[str, str],
-    static: bytes | None,
+    given: vaultside.Credentials,
     own: Mapping[str, Any],
+    static: bytes | None,
 ) -> dict[str, bytes]:
     site, settings = app.site, app.site.settings(PhalanxSettings)
     kubernetes = str(site.kubernetes.version)  # type: ignore[attr-defined]
@@ -303,7 +289,7 @@ def _files(
         tools=", ".join(f"{name} {version}" for name, version in sorted(tools.items())),
     )
     texts = {
-        "environment": handed.environment_text(environment),
+        "environment": handed.environment_text(_environment(app, folder, given)),
         "values.yaml": values_text(facts),
         "versions.yaml": yaml.safe_dump(tools),
         "README.md": readme,
