@@ -21,6 +21,7 @@ from provision.phalanx.names import (
     write_policy,
 )
 from provision.phalanx.vaultside import lacking, policy_text, read_rules, write_rules
+from provision.vault.api import Member
 
 RFC_1918 = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 UP = "provision up"
@@ -44,6 +45,17 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
+
+
+def vault_address_row(url: str, seen: Member) -> Row:
+    """Whether Vault serves at the address that is handed over, as the controller sees it."""
+    return judged(
+        "Vault's address",
+        f"{url}: {seen.error or ('serves' if seen.serves else 'is sealed')}",
+        "one address, which serves administrators' machines and pods",
+        seen.serves,
+        "see that this controller resolves and reaches it, then: provision vault status",
+    )
 
 
 def vault_rows(facts: Facts) -> Iterator[Row]:

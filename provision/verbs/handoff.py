@@ -52,6 +52,7 @@ PROMISES = {
     "shared volume": "shared_storage in the site file, then provision up",
     "address": "load_balancer in the site file, then provision up",
     "network policies": "provision up",
+    "secret by approle": "provision vault status",
     "egress": "network.egress in the site file: the Git server, registries, chart repositories",
 }
 """Proofs of ``provision verify`` that the platform rests on, and what it takes to have each."""
@@ -315,7 +316,12 @@ def _rows(
 ) -> Iterator[Row]:
     settings = app.site.settings(PhalanxSettings)
     owned = app.site.has(CertManagerSettings)
-    as_role, as_writer = app.vault.member(api.url), app.vault.member(api.url)
+    url = vault_url(app.site)
+    seen = app.vault.member(url).member()
+    yield preflight.vault_address_row(url, seen)
+    # Where it does not answer there, what it holds is judged all the same.
+    through = url if seen.serves else api.url
+    as_role, as_writer = app.vault.member(through), app.vault.member(through)
     yield from preflight.vault_rows(
         vaultside.facts(api, as_role, as_writer, vault_path(app.site), given)
     )

@@ -14,6 +14,9 @@ from provision.errors import UsageError
 from provision.issuers import Issuer
 from provision.phalanx import folder, preflight, values, vaultside
 from provision.phases.phalanx import Phalanx
+from provision.proofs.vault_secrets import AppRoleProof
+from provision.vault.api import Member
+from provision.verbs.handoff import PROOFS
 from tests.support.cases import make_site
 
 PATH = "phalanx/observatory"
@@ -120,6 +123,23 @@ def test_machines_that_cannot_mount_homes() -> None:
     [row] = preflight.machine_rows(["n2"], ["n3"])
     assert (row.found, row.good) == ("not on n2; no answer from n3", False)
     assert "machine.packages: [nfs-common]" in row.fix
+
+
+@pytest.mark.parametrize(
+    ("seen", "found"),
+    [
+        (Member(initialized=True, sealed=False), "serves"),
+        (Member(initialized=True, sealed=True), "is sealed"),
+        (Member(error="Name or service not known"), "Name or service not known"),
+    ],
+)
+def test_vault_at_the_address_that_is_handed_over(seen: Member, found: str) -> None:
+    row = preflight.vault_address_row("https://vault.test:8200", seen)
+    assert (row.found, row.good) == (f"https://vault.test:8200: {found}", seen.serves)
+
+
+def test_a_pod_must_reach_vault() -> None:
+    assert AppRoleProof.name in PROOFS
 
 
 def test_a_policy_counts_by_what_it_allows() -> None:
