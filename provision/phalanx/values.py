@@ -72,6 +72,30 @@ def unfilled(static: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def missing(static: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What static secrets lack of those that the site is asked for by now, as :func:`unfilled`.
+
+    A file that was written for another sign-on, or for a site with cert_manager, stays as it was.
+
+    Parameters
+    ----------
+    wanted
+        From :func:`static_secrets`.
+    """
+    has = _mapping(static.get("applications"))
+    lacking = [
+        f"{application} {key}"
+        for application, secrets in sorted(wanted["applications"].items())
+        for key, secret in sorted(secrets.items())
+        if _is_left_out(_mapping(_mapping(has.get(application)).get(key)), secret)
+    ]
+    return lacking + [key for key in wanted if key not in static and key != "applications"]
+
+
+def _is_left_out(secret: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return not secret or (wanted["value"] == REPLACE and secret.get("value") == UNUSED)
+
+
 def database_password_of(static: Mapping[str, Any]) -> str:
     """The password of Gafaelfawr's database that static secrets have; empty without one."""
     secrets = _mapping(_mapping(static.get("applications")).get(GAFAELFAWR))

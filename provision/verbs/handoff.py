@@ -32,6 +32,7 @@ from provision.phalanx.values import (
     authority_objects,
     database_password_of,
     environment_values,
+    missing,
     static_secrets,
     unfilled,
     values_text,
@@ -269,6 +270,13 @@ def _database_password(app: Application) -> str:
     return app.secrets.read(password_of(owner)).decode()
 
 
+def _static_secrets(app: Application) -> dict[str, Any]:
+    """What is asked for, as the site is now."""
+    sign_on = app.site.settings(PhalanxSettings).sign_on.model_dump()
+    owned = app.site.has(CertManagerSettings)
+    return static_secrets(sign_on, _database_password(app), owned=owned)
+
+
 def _files(
     app: Application,
     folder: Path,
@@ -299,10 +307,7 @@ def _files(
     return {
         "ca.crt": app.secrets.read("site-ca.crt"),
         "kubeconfig": _whole_kubeconfig(app),
-        handed.STATIC: static
-        or yaml.safe_dump(
-            static_secrets(facts["sign_on"], _database_password(app), owned=facts["owned"])
-        ).encode(),
+        handed.STATIC: static or yaml.safe_dump(_static_secrets(app)).encode(),
         **{name: text.encode() for name, text in texts.items()},
     }
 
@@ -334,13 +339,14 @@ def _rows(
     yield ingress_row(cluster, address, app.ground)
     yield from _in_the_cluster(app)
     static = handed.static(folder)
-    waiting = unfilled(static)
-    if (password := _database_password(app)) and database_password_of(static) != password:
+    waiting = sorted({*unfilled(static), *missing(static, _static_secrets(app))})
+    has, password = database_password_of(static), _database_password(app)
+    if has and password and has != password:
         waiting.append(f"{GAFAELFAWR} {DATABASE_PASSWORD}, which the site has renewed")
     yield judged(
         "static secrets",
-        f"to be filled in: {', '.join(waiting)}" if waiting else "no placeholder is left",
-        "every value that says REPLACE ME is one",
+        f"to be filled in or added: {', '.join(waiting)}" if waiting else "all are there",
+        "every secret that the site asks for, and none that says REPLACE ME",
         not waiting,
         f"$EDITOR {folder / handed.STATIC}",
     )

@@ -21,6 +21,7 @@ from provision.phalanx.values import (
     authority_objects,
     database_password_of,
     environment_values,
+    missing,
     static_secrets,
     unfilled,
 )
@@ -83,6 +84,26 @@ def test_static_secrets_are_those_of_the_sign_on() -> None:
     asked["applications"]["gafaelfawr"]["oidc-client-secret"]["value"] = "s"
     assert unfilled(asked) == ["argocd dex.clientSecret"]
     assert REPLACE in yaml.safe_dump(asked)
+
+
+def test_a_file_of_before_lacks_what_the_site_asks_for_by_now() -> None:
+    of_before = static_secrets(GITHUB)
+    of_before["applications"]["gafaelfawr"]["github-client-secret"]["value"] = "s"
+    assert unfilled(of_before) == []
+    assert missing(of_before, of_before) == []
+    assert missing(of_before, static_secrets(SIGN_ON, "p", owned=False)) == [
+        "argocd dex.clientSecret",
+        "gafaelfawr database-password",
+        "gafaelfawr oidc-client-secret",
+        "ingress-nginx tls.crt",
+        "ingress-nginx tls.key",
+    ]
+    assert missing({"applications": ["a"]}, static_secrets(GITHUB)) == [
+        "argocd dex.clientSecret",
+        "gafaelfawr github-client-secret",
+        "squareone sentry-dsn",
+        "pull-secret",
+    ]
 
 
 def test_what_people_wrote_wrongly_waits_for_its_value() -> None:
