@@ -147,8 +147,8 @@ def site_rows(facts: Facts) -> Iterator[Row]:
             "mapped to nobody" if facts["root_squash"] else "is root",
             "is root, which makes the users' homes",
             not facts["root_squash"],
-            "shared_storage.root_squash: false and a server that allows it, or make the homes"
-            " beforehand, their parents 0711 or wider",
+            "shared_storage.root_squash: false and a server that allows it; with homes that are"
+            " made beforehand, their parents 0711 or wider, run the installer by hand (README.md)",
         )
 
 
@@ -165,8 +165,8 @@ def trust_row(issuer: Issuer) -> Row:
         found,
         "an authority that stock Debian, Alpine and CentOS trust",
         public,
-        f"an ACME directory of such a one in cert_manager.issuers.{ISSUER}.acme, or a certificate"
-        " kept in Vault by Phalanx's ingress-nginx (vaultCertificate)",
+        f"an ACME directory of such a one in cert_manager.issuers.{ISSUER}.acme; or take"
+        " cert_manager out of the site file, and give a certificate of your own by static.yaml",
     )
 
 
@@ -221,7 +221,7 @@ def cluster_rows(facts: Facts) -> Iterator[Row]:
     managers: Sequence[str] = facts["cert_managers"]
     owners = len(managers)
     owner = ", ".join(managers) or "none"
-    wanted = "one, this site's" if facts["owned"] else "none but Phalanx's own, at most one"
+    wanted = "one, this site's" if facts["owned"] else "at most one; Phalanx's own is switched off"
     good = owners == 1 if facts["owned"] else owners <= 1
     yield judged("cert-manager", owner, wanted, good, "keep one of them; this site's: provision up")
     if facts["owned"]:

@@ -136,7 +136,10 @@ def make_credentials(api: Api, path: str) -> Credentials:
     for name, rules in texts.items():
         api.write(f"sys/policies/acl/{name}", {"policy": policy_text(rules)})
     at = f"auth/approle/role/{role}"
-    api.write(at, {"token_policies": [read_policy(path)], "token_type": "service"})
+    # A limit that somebody set stays where it is not named.
+    unlimited = {"secret_id_num_uses": 0, "secret_id_ttl": 0}
+    body = {"token_policies": [read_policy(path)], "token_type": "service"}
+    api.write(at, {**body, **unlimited})
     told = api.read(f"{at}/role-id")
     if told is None:
         raise VaultRefusalError("Vault has not the AppRole that it was given", where=at)

@@ -76,5 +76,5 @@ class Approles:
             case "lookup-accessor":
                 return {"display_name": self.tokens[accessor]}
             case _:
-                self.written[path] = body
+                self.written[path] = {**self.written.get(path, {}), **body}
         return {}

@@ -74,6 +74,16 @@ def test_new_credentials_take_the_place_of_the_old_ones(place: Path) -> None:
     assert only(vault, new)
 
 
+def test_new_credentials_have_no_limit_that_was_set_before(place: Path) -> None:
+    vault = Approles()
+    role = "auth/approle/role/observatory"
+    vault.write(role, {"secret_id_ttl": 3600, "secret_id_num_uses": 5})
+    hand_over(vault, place, new=True)
+    now = vault.read(role)
+    assert now is not None
+    assert (now["secret_id_ttl"], now["secret_id_num_uses"]) == (0, 0)
+
+
 def test_a_run_that_is_killed_is_finished_by_the_next_one(tmp_path: Path) -> None:
     moment = 0
     while True:
