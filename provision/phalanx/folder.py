@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import yaml
 from provision.errors import UsageError
 from provision.phalanx.vaultside import Credentials
 from provision.privatefiles import (
+    PARTIAL_PREFIX,
     check_folder,
     make_folder,
     read_private,
@@ -183,7 +185,7 @@ def ready(folder: Path) -> None:
 def put(folder: Path, files: Mapping[str, bytes]) -> None:
     """Put a folder with ``files`` in place, 0700, files 0600, of the one before it.
 
-    What others put there stays.
+    What others put there stays. The caller holds the site's lock.
 
     Raises
     ------
@@ -191,15 +193,18 @@ def put(folder: Path, files: Mapping[str, bytes]) -> None:
         It cannot be written, or would lie in a Git work tree.
     """
     ready(folder)
+    incoming = f".{folder.name}.incoming-"
     with writing(folder):
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        # What a killed run left has all credentials in it.
+        for remains in folder.parent.glob(f"{glob.escape(incoming)}*"):
+            shutil.rmtree(remains)
+        partial = Path(tempfile.mkdtemp(prefix=incoming, dir=folder.parent))
         try:
             for name, content in files.items():
                 write_private(partial / name, content)
             for item in folder.iterdir() if folder.exists() else ():
-                if item.name not in files:
-                    copy = shutil.copytree if item.is_dir() else shutil.copy2
-                    copy(item, partial / item.name)
+                if item.name not in files and not item.name.startswith(PARTIAL_PREFIX):
+                    _copy(item, partial / item.name)
             if folder.exists():
                 exchange(partial, folder)
             else:
@@ -209,3 +214,13 @@ def put(folder: Path, files: Mapping[str, bytes]) -> None:
             if partial.exists():
                 shutil.rmtree(partial)
         sync_folder(folder.parent)
+
+
+def _copy(item: Path, target: Path) -> None:
+    """Links as links: what they lead to may be large, or not be there at all."""
+    if item.is_symlink():
+        target.symlink_to(item.readlink())
+    elif item.is_dir():
+        shutil.copytree(item, target, symlinks=True)
+    else:
+        shutil.copy2(item, target)

@@ -169,6 +169,32 @@ def test_a_folder_is_put_in_place_as_a_whole_and_renewed(tmp_path: Path) -> None
     assert stat.S_IMODE((place / folder.OWN).stat().st_mode) == 0o600
 
 
+def test_links_that_others_put_there_stay_links(tmp_path: Path) -> None:
+    place = tmp_path / "handed"
+    (tmp_path / "elsewhere").mkdir()
+    folder.put(place, {folder.OWN: b"{}"})
+    targets = {".#static.yaml": "nobody@nowhere.1", "notes": str(tmp_path / "elsewhere")}
+    for name, target in targets.items():
+        (place / name).symlink_to(target)
+    (place / "theirs").mkdir()
+    (place / "theirs" / "gone").symlink_to("nothing")
+    folder.put(place, {folder.OWN: b"{}"})
+    assert {name: str((place / name).readlink()) for name in targets} == targets
+    assert str((place / "theirs" / "gone").readlink()) == "nothing"
+
+
+def test_what_a_killed_run_left_is_swept(tmp_path: Path) -> None:
+    place = tmp_path / "handed"
+    folder.put(place, {folder.OWN: b"{}"})
+    (place / ".partial-1").write_text("half of it")
+    (tmp_path / ".handed.incoming-1").mkdir()
+    (tmp_path / ".handed.incoming-1" / "environment").write_text("secret")
+    (tmp_path / ".handed-notes").mkdir()
+    folder.put(place, {folder.OWN: b"{}"})
+    assert sorted(item.name for item in tmp_path.iterdir()) == [".handed-notes", "handed"]
+    assert [item.name for item in place.iterdir()] == [folder.OWN]
+
+
 def test_what_others_keep_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir(mode=0o700)
     with pytest.raises(UsageError, match="something else is there"):
