@@ -10,7 +10,7 @@ import yaml
 
 from provision.errors import UsageError
 from provision.phalanx.preflight import Row, judged
-from provision.phalanx.values import application_file, environment_file
+from provision.phalanx.values import NO_YAML, application_file, environment_file
 
 DEFAULTS = "environments/values.yaml"
 """What holds for every environment that does not say otherwise."""
@@ -29,7 +29,7 @@ def checkout_rows(
     Raises
     ------
     UsageError
-        The folder is no checkout of Phalanx, or a file there is no YAML.
+        The folder is no checkout of Phalanx, or a file there cannot be read, or is no YAML.
     """
     if not (checkout / DEFAULTS).is_file():
         raise UsageError(
@@ -63,20 +63,41 @@ def checkout_rows(
 
 
 def applications(checkout: Path, environment: str) -> Sequence[str]:
-    """Names of the applications that an environment enables."""
+    """Names of the applications that an environment enables.
+
+    Raises
+    ------
+    UsageError
+        A file there is no YAML, or says no names.
+    """
     switches = {
-        **(_read(checkout / DEFAULTS).get("applications") or {}),
-        **(_read(checkout / environment_file(environment)).get("applications") or {}),
+        **_switches(checkout / DEFAULTS),
+        **_switches(checkout / environment_file(environment)),
     }
     return sorted(name for name, on in switches.items() if on)
 
 
+def _switches(path: Path) -> Mapping[str, Any]:
+    switches = _read(path).get("applications") or {}
+    if not isinstance(switches, Mapping):
+        raise UsageError(
+            "applications must say of each whether it is on",
+            where=str(path),
+            found=f"a {type(switches).__name__}",
+            wanted="a mapping, NAME: true or false",
+        )
+    return {str(name): on for name, on in switches.items()}
+
+
 def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        return {}
     try:
         text = yaml.safe_load(path.read_text("utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise UsageError("this cannot be read", where=str(path), found=found) from error
+    except NO_YAML as error:
         raise UsageError("this is no YAML", where=str(path), found=str(error)) from error
     return text if isinstance(text, Mapping) else {}
 
@@ -85,7 +106,7 @@ def _parsed(text: Any) -> Any:
     """YAML within YAML by what it says."""
     try:
         return yaml.safe_load(text) if isinstance(text, str) else text
-    except yaml.YAMLError:
+    except NO_YAML:
         return text
 
 

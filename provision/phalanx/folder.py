@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from provision.errors import UsageError
+from provision.phalanx.values import NO_YAML
 from provision.phalanx.vaultside import Credentials
 from provision.privatefiles import (
     PARTIAL_PREFIX,
@@ -150,7 +151,7 @@ def static(folder: Path) -> Mapping[str, Any]:
     path = folder / STATIC
     try:
         told = yaml.safe_load(read_private(path) or b"")
-    except yaml.YAMLError as error:
+    except NO_YAML as error:
         # Its text would show the line, and a secret in it.
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""

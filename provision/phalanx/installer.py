@@ -51,9 +51,26 @@ def steps(environment: str, branch: str, static: Path) -> Sequence[Step]:
     )
 
 
+def words_of(command: str) -> list[str]:
+    """A command line as a shell would take it apart.
+
+    Raises
+    ------
+    UsageError
+        It cannot be, or nothing is in it.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise _unusable(command, str(error)) from error
+    if not words:
+        raise _unusable(command, "nothing")
+    return words
+
+
 def program_rows(command: str) -> Iterator[Row]:
     """Whether what the installer is run by, and what it calls, is there."""
-    for name in (*shlex.split(command)[:1], *PROGRAMS):
+    for name in (words_of(command)[0], *PROGRAMS):
         found = shutil.which(name)
         yield judged(f"program {name}", found or "not found", "in PATH", bool(found),
                      f"install {name}; versions.yaml of the hand-over says which")  # fmt: skip
@@ -87,7 +104,7 @@ def run(
     given = {**os.environ, **environment}
     if step.as_administrator:
         given["VAULT_TOKEN"] = administrator()
-    words = [*shlex.split(command), *step.arguments]
+    words = [*words_of(command), *step.arguments]
     try:
         ended = subprocess.run(words, cwd=checkout, env=given, stdout=sys.stderr, check=False)
     except OSError as error:
@@ -101,3 +118,13 @@ def run(
             found=f"exit {ended.returncode}; its own words are above",
             fix="the same command again, which goes on from here",
         )
+
+
+def _unusable(command: str, found: str) -> UsageError:
+    return UsageError(
+        "this is no command by which Phalanx's installer could be run",
+        where=f"--command {shlex.quote(command)}",
+        found=found,
+        wanted="words as in a shell",
+        fix="--command 'uv run phalanx'",
+    )

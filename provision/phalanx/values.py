@@ -32,6 +32,9 @@ CREDENTIALS = "vault-credentials"
 CERTIFICATE = "ingress-certificate"
 """Secret that ingress-nginx's chart makes of the certificate in Vault."""
 
+NO_YAML = (yaml.YAMLError, ValueError)
+"""What YAML's parser raises; the second for a date that there is not, and for what is no UTF-8."""
+
 SignOn = Mapping[str, Any]
 
 

@@ -108,8 +108,9 @@ def hand_off(
     Raises
     ------
     UsageError
-        The site is not for Phalanx, something else or another hand-over is where the folder would
-        be, or new credentials would end others that may be in use.
+        The site is not for Phalanx, the installer's command cannot be one, something else or
+        another hand-over is where the folder would be, or new credentials would end others that
+        may be in use.
     OperatorError
         Vault or the cluster does not answer, and the folder is as it was; or the installer
         fails.
@@ -122,6 +123,8 @@ def hand_off(
             fix="phalanx: {environment: NAME, host: FQDN, ingress_address: ADDRESS,"
             " sign_on: {kind: github, client_id: ID}}",
         )
+    if install:
+        installer.words_of(install.command)
     folder = (output or app.state / "handoff-phalanx").absolute()
     with local_lock(app.state, "provision handoff phalanx"):
         cluster = app.look_over()

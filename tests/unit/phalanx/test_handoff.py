@@ -242,6 +242,9 @@ def test_what_is_no_yaml_is_not_shown(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="this is no YAML") as caught:
         folder.static(place)
     assert "hunter2" not in str(caught.value)
+    folder.put(place, {folder.OWN: b"{}", folder.STATIC: b"a: 2026-13-45"})
+    with pytest.raises(UsageError, match="this is no YAML"):
+        folder.static(place)
     folder.put(place, {folder.OWN: b"damaged"})
     with pytest.raises(UsageError, match="it is damaged"):
         folder.earlier(place)

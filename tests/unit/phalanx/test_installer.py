@@ -213,6 +213,36 @@ def test_an_installer_that_is_not_there(checkout: Path, tmp_path: Path) -> None:
         installer.run(step, missing, checkout, ENVIRONMENT, str)
 
 
+@pytest.mark.parametrize("command", ["uv run 'phalanx", "", "  "])
+def test_what_is_no_command(command: str) -> None:
+    with pytest.raises(UsageError, match="no command"):
+        installer.words_of(command)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("applications: [argocd]", "applications must say"),
+        ("since: 2026-13-45", "no YAML"),
+        ("a: [", "no YAML"),
+        (b"a: \xff", "no YAML"),
+    ],
+)
+def test_values_that_cannot_be_understood(checkout: Path, text: str | bytes, what: str) -> None:
+    content = text if isinstance(text, bytes) else text.encode()
+    (checkout / "environments/values-observatory.yaml").write_bytes(content)
+    with pytest.raises(UsageError, match=what):
+        bad(checkout)
+
+
+def test_values_that_cannot_be_read(checkout: Path) -> None:
+    path = checkout / "environments/values-observatory.yaml"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UsageError, match="cannot be read"):
+        bad(checkout)
+
+
 def test_other_credentials_need_another_installation() -> None:
     assert installer.inputs(ENVIRONMENT, "main") == installer.inputs(ENVIRONMENT, "main")
     changed = {**ENVIRONMENT, "VAULT_SECRET_ID": "new"}
