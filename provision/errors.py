@@ -154,3 +154,13 @@ class VaultRefusalError(OperatorError):
     """Vault answers, and refuses."""
 
     exit_code = ExitCode.FAILED
+
+
+class VaultFailureError(VaultRefusalError):
+    """Vault answers that it cannot: it is sealed, has too much to do, or no leader, or failed.
+
+    What was asked is not judged by that, and may be right. Whoever waits for an election, or for a
+    member that joins, knows by its words what it is.
+    """
+
+    exit_code = ExitCode.CONNECTION

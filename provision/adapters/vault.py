@@ -16,9 +16,21 @@ from typing import Any
 
 import hvac
 import requests
-from hvac.exceptions import InvalidPath, VaultError
+from hvac.exceptions import (
+    BadGateway,
+    InternalServerError,
+    InvalidPath,
+    RateLimitExceeded,
+    VaultDown,
+    VaultError,
+)
 
-from provision.errors import OperatorError, UnreachableError, VaultRefusalError
+from provision.errors import (
+    OperatorError,
+    UnreachableError,
+    VaultFailureError,
+    VaultRefusalError,
+)
 from provision.gates import Condition, judged
 from provision.vault.api import Member, VaultApi
 from provision.vault.configuration import Configuration, without_texts
@@ -38,6 +50,8 @@ AUTHORITY_KEY = {"key_type": "ec", "key_bits": 256}
 AUTHORITY_TTL = "87600h"
 """Of an authority that Vault makes for itself: as long as that of the site's own."""
 PLUGINS = "sys/plugins/catalog"
+FAILURES = (BadGateway, InternalServerError, RateLimitExceeded, VaultDown)
+"""HTTP status 502, 500, 429 and 503: what was asked is not judged."""
 
 
 class Vault:
@@ -316,9 +330,11 @@ class Vault:
         except VaultError as error:
             # The text of an error holds Vault's words and the address, never what was sent.
             said = "; ".join(map(str, error.errors or [])) or type(error).__name__
-            raise VaultRefusalError(
-                "Vault refuses", where=self.url, found=said, fix="provision vault status"
-            ) from error
+            fix = "provision vault status"
+            if isinstance(error, FAILURES):
+                what = "Vault cannot do what it is asked"
+                raise VaultFailureError(what, where=self.url, found=said, fix=fix) from error
+            raise VaultRefusalError("Vault refuses", where=self.url, found=said, fix=fix) from error
         except requests.RequestException as error:
             raise UnreachableError(
                 "Vault does not answer",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any, Protocol
 
-from provision.errors import VaultRefusalError
+from provision.errors import VaultFailureError, VaultRefusalError
 from provision.phalanx.names import (
     APPROLE,
     MOUNT,
@@ -181,6 +181,8 @@ def revoke_others(api: Api, path: str, kept: Credentials) -> int:
     for accessor in api.names("auth/token/accessors"):
         try:
             told = api.write("auth/token/lookup-accessor", {"accessor": accessor})
+        except VaultFailureError:
+            raise
         except VaultRefusalError:
             # It ended while they were listed.
             continue
@@ -219,7 +221,13 @@ def _write_token(api: Api, path: str) -> Mapping[str, Any]:
 
 
 def facts(api: Api, as_role: Api, as_writer: Api, path: str, kept: Credentials) -> dict[str, Any]:
-    """How Vault stands for Phalanx, as plain data for the preflight."""
+    """How Vault stands for Phalanx, as plain data for the preflight.
+
+    Raises
+    ------
+    VaultFailureError
+        Vault cannot tell.
+    """
     mounted = api.read(f"sys/mounts/{MOUNT}") or {}
     role = api.read(f"auth/approle/role/{approle(path)}") or {}
     policies = {
@@ -234,6 +242,8 @@ def facts(api: Api, as_role: Api, as_writer: Api, path: str, kept: Credentials) 
         reads = "it is there" if found is not None else "allowed; `phalanx secrets sync` makes it"
         may_write = _writes(as_role, wanted)
         as_role.revoke()
+    except VaultFailureError:
+        raise
     except VaultRefusalError as error:
         reads, may_write = f"refused: {error.found or error.what}", False
     as_writer.use(kept.token)
@@ -245,6 +255,8 @@ def facts(api: Api, as_role: Api, as_writer: Api, path: str, kept: Credentials) 
             "made_for": int(told.get("creation_ttl", 0)),
             "writes": _writes(as_writer, wanted),
         }
+    except VaultFailureError:
+        raise
     except VaultRefusalError as error:
         token = {"ttl": 0, "made_for": 0, "writes": False, "error": error.found or error.what}
     version = (mounted.get("options") or {}).get("version")
@@ -269,13 +281,21 @@ def facts(api: Api, as_role: Api, as_writer: Api, path: str, kept: Credentials) 
 
 
 def holds(as_role: Api, as_writer: Api, kept: Credentials) -> bool:
-    """Whether credentials of an earlier hand-over still get in."""
+    """Whether credentials of an earlier hand-over still get in.
+
+    Raises
+    ------
+    VaultFailureError
+        Vault cannot tell.
+    """
     login = {"role_id": kept.role_id, "secret_id": kept.secret_id}
     try:
         as_role.use(str(as_role.authenticate("auth/approle/login", login)["client_token"]))
         as_role.revoke()
         as_writer.use(kept.token)
         return as_writer.read("auth/token/lookup-self") is not None
+    except VaultFailureError:
+        raise
     except VaultRefusalError:
         return False
 

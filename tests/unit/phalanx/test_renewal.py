@@ -9,10 +9,16 @@ from typing import Any
 
 import pytest
 
-from provision.errors import OperatorError, SecretsError, UsageError
+from provision.errors import (
+    OperatorError,
+    SecretsError,
+    UsageError,
+    VaultFailureError,
+    VaultRefusalError,
+)
 from provision.phalanx import folder as handed
 from provision.phalanx.renewal import renew
-from provision.phalanx.vaultside import Credentials
+from provision.phalanx.vaultside import Credentials, holds
 from tests.support.approles import Approles
 from tests.support.vault import Deaths, Killed
 
@@ -142,6 +148,28 @@ def test_what_cannot_be_taken_back_does_not_hide_why_it_should(place: Path) -> N
     assert also.startswith("credentials that were made may be left in Vault")
     vault.refusing = ()
     assert only(vault, hand_over(vault, place, new=False))
+
+
+class Saying(Approles):
+    """Answers every login with the same error."""
+
+    def __init__(self, error: OperatorError) -> None:
+        super().__init__()
+        self.error = error
+
+    def authenticate(
+        self, path: str, body: Mapping[str, Any], *, token: str | None = None
+    ) -> Mapping[str, Any]:
+        raise self.error
+
+
+def test_a_vault_that_fails_says_nothing_of_credentials(place: Path) -> None:
+    made = hand_over(Approles(), place, new=True)
+    refusing = Saying(VaultRefusalError("Vault refuses"))
+    assert not holds(refusing, refusing, made)
+    failing = Saying(VaultFailureError("Vault cannot"))
+    with pytest.raises(VaultFailureError):
+        holds(failing, failing, made)
 
 
 @pytest.mark.parametrize("other", [("nova", PATH), ("stella", "phalanx/another")])
