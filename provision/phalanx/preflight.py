@@ -159,14 +159,18 @@ def trust_row(issuer: Issuer) -> Row:
         found = "the site's own authority" if issuer.ca is not None else "Vault's authority"
     else:
         found = acme.directory + (" (with an authority of its own)" if acme.ca else "")
+        found += ", by HTTP" if acme.http else ""
     public = acme is not None and acme.ca is None and "staging" not in acme.directory
+    # By HTTP it would have to get in from outside, where the platform's name may lead nowhere.
+    by_dns = acme is not None and acme.http is None
     return judged(
         f"who signs for {ISSUER}",
         found,
-        "an authority that stock Debian, Alpine and CentOS trust",
-        public,
-        f"an ACME directory of such a one in cert_manager.issuers.{ISSUER}.acme; or take"
-        " cert_manager out of the site file, and give a certificate of your own by static.yaml",
+        "an authority that stock Debian, Alpine and CentOS trust, by dns-01",
+        public and by_dns,
+        f"an ACME directory of such a one in cert_manager.issuers.{ISSUER}.acme, with dns or"
+        " provider instead of http; or take cert_manager out of the site file, and give a"
+        " certificate of your own by static.yaml",
     )
 
 

@@ -21,7 +21,7 @@ from tests.support.cases import make_site
 
 PATH = "phalanx/observatory"
 NEEDED = ("phalanx", "vault", "load_balancer")
-HTTP: dict[str, Any] = {"http": {}}
+DNS: dict[str, Any] = {"dns": {"update_key": "certificates"}}
 CLUSTER: dict[str, Any] = {
     "versions": ["v1.36.3"],
     "architectures": ["amd64", "amd64"],
@@ -107,9 +107,10 @@ def test_root_on_shared_volumes(squashed: bool) -> None:
 @pytest.mark.parametrize(
     ("issuer", "public"),
     [
-        ({"acme": HTTP}, True),
-        ({"acme": {**HTTP, "directory": "https://acme-staging-v02.api.example/dir"}}, False),
-        ({"acme": {**HTTP, "directory": "https://pebble.example/dir", "ca": "ca.pem"}}, False),
+        ({"acme": DNS}, True),
+        ({"acme": {"http": {}}}, False),
+        ({"acme": {**DNS, "directory": "https://acme-staging-v02.api.example/dir"}}, False),
+        ({"acme": {**DNS, "directory": "https://pebble.example/dir", "ca": "ca.pem"}}, False),
         ({"ca": {}}, False),
     ],
 )
