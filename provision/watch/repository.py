@@ -8,26 +8,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from provision.errors import ConfigError, UnreachableError
+from provision.git import LOCAL_SECONDS, run_git
 from provision.privatefiles import PARTIAL_PREFIX, make_folder, write_private, writing
 
 FETCH_SECONDS = 300.0
 """How long a fetch may take; the first brings all of the repository."""
-LOCAL_SECONDS = 60.0
-"""How long git may take for what it does on this controller."""
 HEAD = "refs/watch/head"
 APPLIED = "refs/watch/applied"
-KEPT = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
-"""What of git's own variables may come from the caller: how servers are reached."""
-ASKING = ("SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY")
-"""What could put a question on somebody's screen."""
 OURS = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 """Makes git read no configuration but the clone's: another could name programs to run."""
 UNWRITTEN = "the clone of the site's repository cannot be written; nothing was changed"
@@ -182,60 +175,9 @@ class Repository:
         self,
         *words: str,
         seconds: float = LOCAL_SECONDS,
-        variables: dict[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> tuple[int, str]:
-        """Run git on the clone; its exit code, and what it printed, errors where it failed.
-
-        It is a session of its own: nothing can ask at the terminal, Ctrl-C reaches only us, and
-        what git starts can be ended with it.
-        """
-        command = ["git", "--git-dir", str(self.clone), "-c", f"core.hooksPath={os.devnull}"]
-        try:
-            process = subprocess.Popen(
-                [*command, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=_environment(OURS if variables is None else variables),
-                start_new_session=True,
-                umask=0o077,
-            )
-        except FileNotFoundError as error:
-            raise ConfigError(
-                "there is no git on this controller", fix="install it: apt-get install git"
-            ) from error
-        with process:
-            try:
-                printed, complaints = process.communicate(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                _end(process)
-                return 1, f"no end after {seconds:.0f} seconds"
-            except BaseException:
-                _end(process)
-                raise
-        told = printed + complaints if process.returncode else printed
-        lines = told.decode(errors="replace").splitlines()
-        return process.returncode, "\n".join(line for line in lines if line.strip())
-
-
-def _environment(variables: dict[str, str]) -> dict[str, str]:
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if (not name.startswith("GIT_") or name in KEPT) and name not in ASKING
-    }
-    return {
-        **kept,
-        "LC_ALL": "C",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        **variables,
-    }
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+        """Run git on the clone, by its own configuration alone unless other variables are said."""
+        clone = ("--git-dir", str(self.clone), "-c", f"core.hooksPath={os.devnull}")
+        given = OURS if variables is None else variables
+        return run_git(*clone, *words, seconds=seconds, variables=given)
