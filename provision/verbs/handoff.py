@@ -21,6 +21,7 @@ from provision.locallock import local_lock
 from provision.phalanx import clusterside, installer, preflight, vaultside
 from provision.phalanx import folder as handed
 from provision.phalanx.afterwards import afterwards_rows, installed
+from provision.phalanx.branch import branch_rows
 from provision.phalanx.checkout import checkout_rows
 from provision.phalanx.ingress import ingress_row
 from provision.phalanx.names import AGAIN, AUTHORITY, IN_CLUSTER_CLASS, ISSUER, OPERATOR
@@ -149,6 +150,7 @@ def hand_off(
             rows += [
                 *installer.program_rows(install.command),
                 *checkout_rows(install.checkout, facts["environment"], environment_values(facts)),
+                *branch_rows(install.checkout, app.site.settings(PhalanxSettings).git_branch),
             ]
         ran: list[str] = []
         if install and all(row.good for row in rows):
