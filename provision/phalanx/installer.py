@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -18,6 +19,28 @@ from provision.phalanx.preflight import Row, judged
 INSTALL = "environment install"
 PROGRAMS = ("git", "helm", "kubectl", "argocd")
 """What the installer calls."""
+
+
+ASKING_SECONDS = 10.0
+"""How long a program may take to tell its version."""
+VERSION = re.compile(r"(?:^|[\sv:])(\d+(?:\.\d+){1,2})(?![\w.])")
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """How a program tells its version, and by how much of it it is too old."""
+
+    asking: Sequence[str]
+    parts: int
+
+
+VERSIONED: Mapping[str, Versioned] = {
+    # An older client than the server fails as if the password were wrong.
+    "argocd": Versioned(("version", "--client", "--short"), 2),
+    # The installer takes any of the major version.
+    "helm": Versioned(("version", "--short"), 1),
+}
+"""Those of which an old one fails, in words that do not say so."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +91,56 @@ def words_of(command: str) -> list[str]:
     return words
 
 
-def program_rows(command: str) -> Iterator[Row]:
-    """Whether what the installer is run by, and what it calls, is there."""
+def program_rows(command: str, tools: Mapping[str, str]) -> Iterator[Row]:
+    """Whether what the installer is run by, and what it calls, is there and new enough.
+
+    Parameters
+    ----------
+    tools
+        The version that the hand-over names, by program.
+    """
     for name in (words_of(command)[0], *PROGRAMS):
         found = shutil.which(name)
         yield judged(f"program {name}", found or "not found", "in PATH", bool(found),
                      f"install {name}; versions.yaml of the hand-over says which")  # fmt: skip
+        if found and name in VERSIONED:
+            yield version_row(name, said(found, *VERSIONED[name].asking), tools[name])
+
+
+def version_row(name: str, told: str, version: str) -> Row:
+    """Whether a program is not older than it must be, by what it tells of itself."""
+    parts = VERSIONED[name].parts
+    has, wanted = _numbers(told)[:parts], _numbers(version)[:parts]
+    least = ".".join(map(str, wanted))
+    return judged(
+        f"version of {name}",
+        told or "it tells none",
+        f"{least} or newer",
+        bool(has) and has >= wanted,
+        f"install {name} {version}, or say in the site file which is right: phalanx.tools.{name}",
+    )
+
+
+def said(program: str, *arguments: str) -> str:
+    """The first line that a program prints; why there is none, where it fails."""
+    try:
+        ended = subprocess.run(
+            [program, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=ASKING_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    lines = (ended.stdout or ended.stderr).decode(errors="replace").split("\n")
+    return lines[0].strip()
+
+
+def _numbers(told: str) -> list[int]:
+    """The first version in a text."""
+    found = VERSION.search(told)
+    return [int(part) for part in found[1].split(".")] if found else []
 
 
 def inputs(environment: Mapping[str, str], branch: str) -> str:

@@ -147,10 +147,11 @@ def hand_off(
             for row in _rows(app, cluster, api, given, folder)
         ]
         if install:
+            settings = app.site.settings(PhalanxSettings)
             rows += [
-                *installer.program_rows(install.command),
+                *installer.program_rows(install.command, settings.tools.model_dump()),
                 *checkout_rows(install.checkout, facts["environment"], environment_values(facts)),
-                *branch_rows(install.checkout, app.site.settings(PhalanxSettings).git_branch),
+                *branch_rows(install.checkout, settings.git_branch),
             ]
         ran: list[str] = []
         if install and all(row.good for row in rows):

@@ -213,6 +213,35 @@ def test_an_installer_that_is_not_there(checkout: Path, tmp_path: Path) -> None:
         installer.run(step, missing, checkout, ENVIRONMENT, str)
 
 
+@pytest.mark.parametrize(
+    ("name", "told", "good"),
+    [
+        ("argocd", "argocd: v3.0.6+db93798", True),
+        ("argocd", "argocd: v3.0.1", True),
+        ("argocd", "argocd: v3.1.0+a", True),
+        ("argocd", "argocd: v2.14.9+a", False),
+        ("argocd", "", False),
+        ("argocd", "cannot be run", False),
+        ("helm", "v3.9.0+g7ceeda6", True),
+        ("helm", "v4.0.0+g99cd196", True),
+        ("helm", "Client: v2.17.0+ga690bad", False),
+    ],
+)
+def test_a_program_may_be_newer_but_not_older(name: str, told: str, good: bool) -> None:
+    row = installer.version_row(name, told, {"argocd": "3.0.6", "helm": "3.18.4"}[name])
+    assert row.good is good
+
+
+def test_a_program_tells_its_version_or_why_not(tmp_path: Path) -> None:
+    program = tmp_path / "argocd"
+    program.write_text('#!/bin/sh\necho "argocd: v3.0.6 $*"\necho more\n')
+    program.chmod(0o700)
+    assert installer.said(str(program), "version") == "argocd: v3.0.6 version"
+    program.write_text("#!/bin/sh\necho unknown flag >&2\nexit 1\n")
+    assert installer.said(str(program)) == "unknown flag"
+    assert "No such file" in installer.said(str(tmp_path / "nothing"))
+
+
 @pytest.mark.parametrize("command", ["uv run 'phalanx", "", "  "])
 def test_what_is_no_command(command: str) -> None:
     with pytest.raises(UsageError, match="no command"):
