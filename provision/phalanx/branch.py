@@ -41,7 +41,7 @@ def branch_rows(checkout: Path, branch: str) -> Iterator[Row]:
         not printed,
         f"{at} status; commit and push, or put aside",
     )
-    _, origin = _git(checkout, "config", "--get", "remote.origin.url")
+    origin = origin_of(checkout)
     url = deployed_url(origin)
     yield judged(
         "origin of the checkout",
@@ -52,6 +52,12 @@ def branch_rows(checkout: Path, branch: str) -> Iterator[Row]:
     )
     if url:
         yield _pushed(checkout, branch, url, at)
+
+
+def origin_of(checkout: Path) -> str:
+    """Where a checkout comes from, as it was written down; empty where that is not known."""
+    code, origin = _git(checkout, "config", "--get", "remote.origin.url")
+    return "" if code else origin
 
 
 def deployed_url(origin: str) -> str:

@@ -52,7 +52,7 @@ def checkout_rows(
         f"cd {checkout} && touch {' '.join(missing)}",
     )
     for name, values in wanted.items():
-        differing = list(_differing(values, _read(checkout / name)))
+        differing = list(_differing(values, read_values(checkout / name)))
         yield judged(
             name,
             "; ".join(differing) or "says what the site does",
@@ -78,7 +78,7 @@ def applications(checkout: Path, environment: str) -> Sequence[str]:
 
 
 def _switches(path: Path) -> Mapping[str, Any]:
-    switches = _read(path).get("applications") or {}
+    switches = read_values(path).get("applications") or {}
     if not isinstance(switches, Mapping):
         raise UsageError(
             "applications must say of each whether it is on",
@@ -89,7 +89,14 @@ def _switches(path: Path) -> Mapping[str, Any]:
     return {str(name): on for name, on in switches.items()}
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def read_values(path: Path) -> Mapping[str, Any]:
+    """What a file of a checkout says; nothing where there is none.
+
+    Raises
+    ------
+    UsageError
+        It cannot be read, or is no YAML.
+    """
     try:
         text = yaml.safe_load(path.read_text("utf-8")) or {}
     except FileNotFoundError:

@@ -21,12 +21,13 @@ from provision.locallock import local_lock
 from provision.phalanx import clusterside, installer, preflight, vaultside
 from provision.phalanx import folder as handed
 from provision.phalanx.afterwards import afterwards_rows, installed
-from provision.phalanx.branch import branch_rows
+from provision.phalanx.branch import branch_rows, deployed_url, origin_of
 from provision.phalanx.checkout import checkout_rows
 from provision.phalanx.ingress import ingress_row
 from provision.phalanx.names import AGAIN, AUTHORITY, IN_CLUSTER_CLASS, ISSUER, OPERATOR
 from provision.phalanx.preflight import Row, judged
 from provision.phalanx.renewal import renew
+from provision.phalanx.sources import source_rows
 from provision.phalanx.values import (
     DATABASE_PASSWORD,
     GAFAELFAWR,
@@ -152,6 +153,12 @@ def hand_off(
                 *installer.program_rows(install.command, settings.tools.model_dump()),
                 *checkout_rows(install.checkout, facts["environment"], environment_values(facts)),
                 *branch_rows(install.checkout, settings.git_branch),
+                *source_rows(
+                    install.checkout,
+                    settings.environment,
+                    deployed_url(origin_of(install.checkout)),
+                    app.site.network.egress,
+                ),
             ]
         ran: list[str] = []
         if install and all(row.good for row in rows):
