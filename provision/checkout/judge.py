@@ -77,6 +77,8 @@ class Checkout:
     kustomize: Kustomize | None = None
     unrendered: list[str] = field(default_factory=list)
     unbuilt: list[str] = field(default_factory=list)
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Applications that follow another revision of the repository than its own, and which."""
     registries: frozenset[str] = frozenset()
     """Where machines have to get images that the bundle lacks, once it was judged."""
     partial: bool = False
@@ -117,6 +119,13 @@ class Checkout:
             judge_kinds(self._told, self.schemas, made)
         if self.depots is not None:
             self.registries = judge_images(self._told, self.depots, made)
+        if self.elsewhere:
+            self._told.warning(
+                "applications follow another revision of the repository than platform.revision",
+                found=", ".join(f"{name}: {one}" for name, one in sorted(self.elsewhere.items())),
+                wanted=f"{settings.revision}, or else it holds the list of applications alone",
+                fix=f"let their targetRevision be the same, {AGAIN}",
+            )
         if self.unrendered:
             self._told.warning(
                 "charts of the platform were not rendered, for want of the bundle's helm",
@@ -216,6 +225,9 @@ class Checkout:
             one = mapping(source)
             url = str(one.get("repoURL"))
             if url == self.settings.repository:
+                revision = str(one.get("targetRevision") or "HEAD")
+                if revision != self.settings.revision:
+                    self.elsewhere[name] = revision
                 if "path" in one:
                     made += self._source(who, name, str(target.get("namespace", "")), one)
             elif own and not any(fnmatchcase(url, pattern) for pattern in self.settings.sources):

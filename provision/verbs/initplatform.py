@@ -20,8 +20,9 @@ argocd:
 
 platform:
   repository: {repository}   # edit: where the cluster reads this folder from
+  # revision: main            # branch, tag or commit; the applications' is the one in values
   value_files: [values-{name}.yaml]
-  values: {{repository: {repository}}}   # the same
+  values: {{repository: {repository}}}   # the same, and so with revision
 """
 
 FILES: Mapping[str, str] = {
@@ -34,7 +35,7 @@ version: 1.0.0
     "platform/values.yaml": """\
 # For every site. `repository` is given by the site file.
 project: platform
-revision: HEAD
+revision: HEAD    # of the applications; the same as platform.revision of the site file
 site: ""          # names the values-SITE.yaml of each application
 applications: {}  # folders below applications/, each with the namespace it goes to
 """,

@@ -125,6 +125,29 @@ def test_argo_cds_own_project_allows_everything(root: Path) -> None:
     assert judged(root) == []
 
 
+@pytest.mark.parametrize(
+    ("revision", "source", "found"),
+    [
+        ("v1", {}, "web: HEAD"),
+        ("HEAD", {"targetRevision": "main"}, "web: main"),
+        ("v1", {"targetRevision": "v1"}, None),
+    ],
+)
+def test_an_application_of_another_revision_is_named(
+    root: Path, revision: str, source: dict[str, str], found: str | None
+) -> None:
+    change(root, source={"repoURL": URL, "path": "web", **source})
+    findings = judged(root, revision=revision)
+    assert [(one.severity, one.found) for one in findings] == (
+        [(Severity.WARNING, found)] if found else []
+    )
+
+
+def test_other_repositories_have_revisions_of_their_own(root: Path) -> None:
+    change(root, source={"repoURL": "https://x.test/y", "chart": "y", "targetRevision": "1.2"})
+    assert judged(root, sources=["https://x.test/*"]) == []
+
+
 @pytest.mark.parametrize("text", ["kind: Pod", "just text", "[1]"])
 def test_what_is_no_kubernetes_object_is_named(root: Path, text: str) -> None:
     (root / "web/web.yaml").write_text(text)
