@@ -5,14 +5,16 @@
 What ``examples/platform`` holds is committed into a bare repository below ``.vagrant/lab`` when it
 differs from the last commit, and served in the background where ``platform.repository`` of the site
 file says, which is the host's own address in the lab's network. Everybody there may read it. The
-authority of its certificate is beside it, as ``ca.crt``. Running it again does nothing but commit;
-``lab/remove`` ends it.
+authority of its certificate is beside it, as ``ca.crt``. Running it again does nothing but commit,
+unless what it serves, or where, is another than before: the server is one for the machine, and the
+last checkout's. ``lab/remove`` ends it.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import select
 import shutil
 import signal
 import ssl
@@ -26,13 +28,19 @@ from urllib.parse import urlsplit
 import yaml
 
 from lab.gitserver import serving
-from provision.pki import new_authority, new_certificate, new_key
+from provision.pki import new_authority, new_certificate, new_key, why_certificate_due
 from provision.secretspec import Authority, Certificate
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE_FILE = ROOT / "examples" / "platform" / "lab.yaml"
 FOLDERS = ("platform", "applications", "vault")
 RUN = Path(os.environ.get("PROVISION_LAB_RUN", "/run/provision-lab"))
+SERVER = ["-m", "lab.repository", "--serve"]
+"""What follows Python's name in the command of a server."""
+SERVES = "serving"
+"""What a server says when it does."""
+SECONDS = 60
+"""In which a server begins, or ends."""
 IDENTITY = {
     "GIT_AUTHOR_NAME": "The lab",
     "GIT_AUTHOR_EMAIL": "lab@example.test",
@@ -83,56 +91,128 @@ def commit(repository: Path) -> str:
 
 
 def certify(folder: Path, address: str) -> Path:
-    """A certificate for the server and the authority of it, unless they are there; its file."""
-    chain = folder / "server.pem"
-    if chain.exists():
-        return chain
+    """A certificate for the server and the authority of it, unless they are there; its file.
+
+    They are made anew for another address, and before they end.
+    """
+    chain, authority_file = folder / "server.pem", folder / "ca.crt"
+    spec = Certificate("server", "git", address, names=(address,))
     now = datetime.now(UTC)
+    if chain.exists() and authority_file.exists():
+        pem = chain.read_bytes()
+        if not why_certificate_due(spec, pem, pem, authority_file.read_bytes(), now):
+            return chain
     authority_key, key = new_key(), new_key()
     authority = new_authority(Authority("git", "Git server of the lab"), authority_key, now)
-    spec = Certificate("server", "git", address, names=(address,))
     certificate = new_certificate(spec, key, authority, authority_key, now)
-    (folder / "ca.crt").write_bytes(authority)
+    authority_file.write_bytes(authority)
     chain.touch(0o600)
     chain.write_bytes(key + certificate)
     return chain
 
 
 def serve(folder: Path, address: str, port: int) -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is ended; say so as soon as it does."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem")
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     with serving(folder, address, port, context):
+        print(SERVES, flush=True)
         signal.sigwait(ends)
 
 
-def runs(pid: Path) -> bool:
-    """Whether the process of a pid file is the server still."""
+def server_of(pid: Path) -> tuple[int, list[str]] | None:
+    """The process of a pid file and what it was told to serve, if it is the server still."""
     try:
-        return b"lab.repository" in Path("/proc", pid.read_text().strip(), "cmdline").read_bytes()
-    except OSError:
-        return False
+        process = int(pid.read_text())
+        told = Path("/proc", str(process), "cmdline").read_bytes().decode().split("\0")
+    except (OSError, ValueError):
+        return None
+    return (process, told[4:7]) if told[1:4] == SERVER else None
 
 
-def start(name: str, folder: Path, address: str, port: int) -> None:
-    """Serve in the background, unless that is so."""
-    pid = RUN / f"{name}-git.pid"
-    if runs(pid):
+def end(process: int) -> None:
+    """End a server.
+
+    Raises
+    ------
+    SystemExit
+        It goes on.
+    """
+    try:
+        handle = os.pidfd_open(process)
+    except ProcessLookupError:
         return
-    RUN.mkdir(mode=0o700, parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "lab.repository", "--serve", str(folder), address, str(port)]
-    with (RUN / f"{name}-git.log").open("ab") as log:
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        ended, _, _ = select.select([handle], [], [], SECONDS)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(handle)
+    if not ended:
+        raise SystemExit(f"the Git server of before, process {process}, does not end; end it")
+
+
+def start(
+    name: str, folder: Path, address: str, port: int, run: Path = RUN
+) -> subprocess.Popen[bytes] | None:
+    """Serve in the background, unless that is so; the server, if it had to be started.
+
+    Parameters
+    ----------
+    name : the site's name.
+    folder, address, port : what to serve, and where.
+    run : folder of the server's pid file and of what it says.
+
+    Raises
+    ------
+    SystemExit
+        The server ended, or does not serve in time, in its own words.
+    """
+    pid, log = run / f"{name}-git.pid", run / f"{name}-git.log"
+    wanted = [str(folder), address, str(port)]
+    found = server_of(pid)
+    if found:
+        process, told = found
+        # It has the certificate that there was when it began.
+        if told == wanted and pid.stat().st_mtime >= (folder / "server.pem").stat().st_mtime:
+            return None
+        end(process)
+    run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with log.open("ab") as words:
+        before = words.tell()
         server = subprocess.Popen(
-            command,
+            [sys.executable, *SERVER, *wanted],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=subprocess.PIPE,
+            stderr=words,
             start_new_session=True,
         )
     pid.write_text(f"{server.pid}\n")
+    if not _says_so(server):
+        server.kill()
+        server.wait()
+        pid.unlink()
+        told_us = log.read_bytes()[before:].decode(errors="replace").strip()
+        raise SystemExit(
+            f"the Git server does not serve {folder} at {address}:{port} ({log}):\n{told_us}"
+        )
+    return server
+
+
+def _says_so(server: subprocess.Popen[bytes]) -> bool:
+    """Whether the server says in time that it serves.
+
+    Its port is not tried: the address may be that of a network which comes with the machines.
+    """
+    if server.stdout is None:
+        return False
+    with server.stdout as said:
+        ready, _, _ = select.select([said], [], [], SECONDS)
+        return bool(ready) and said.readline().decode().strip() == SERVES
 
 
 def main() -> None:
