@@ -23,6 +23,7 @@ _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE = 10, 3
 _IPV6_MTU_DISCOVER, _IPV6_PMTUDISC_PROBE = 23, 3
 _IP_MTU, _IPV6_MTU = 14, 24
 """From <linux/in.h> and <linux/in6.h>; Python's socket module does not name them."""
+_ARP, _MAC_BYTES = 0x0806, 6
 
 Result = Union[bool, str]
 
@@ -72,17 +73,52 @@ def _tcp(address: str, port: int) -> Result:
 
 
 def _present(address: str) -> Result:
-    if _ping(address) or _in_neighbour_table(address):
-        return True
-    return f"no answer within {SECONDS:g} s"
+    beside = _is_known_neighbour if ":" in address else _answers_arp
+    return True if _ping(address) or beside(address) else f"no answer within {SECONDS:g} s"
 
 
-def _in_neighbour_table(address: str) -> bool:
+def _is_known_neighbour(address: str) -> bool:
+    """Whether the ping before made the kernel find the address.
+
+    What it found earlier it remembers for as long as it has room, whoever went meanwhile.
+    """
     shown = run(["ip", "-json", "neighbour", "show", "to", address])
-    if shown.returncode != 0:
-        return False
     entries = json.loads(shown.stdout or "[]")
-    return any(entry.get("lladdr") and "FAILED" not in entry["state"] for entry in entries)
+    return any("REACHABLE" in entry["state"] for entry in entries)
+
+
+def _answers_arp(address: str) -> bool:
+    """Ask by ARP; the kernel's own table would also name who had the address before."""
+    shown = run(["ip", "-json", "route", "get", address])
+    way: dict[str, Any] = next(iter(json.loads(shown.stdout or "[]")), {})
+    if "gateway" in way or "prefsrc" not in way:
+        return False
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ARP)) as raw:
+        raw.bind((way["dev"], _ARP))
+        hardware = raw.getsockname()[4]
+        if len(hardware) != _MAC_BYTES:
+            return False
+        raw.send(arp_request(hardware, way["prefsrc"], address))
+        deadline = time.monotonic() + SECONDS
+        while True:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or not select.select([raw], [], [], remaining)[0]:
+                return False
+            if is_arp_reply(raw.recv(65535), address):
+                return True
+
+
+def arp_request(hardware: bytes, source: str, target: str) -> bytes:
+    """An Ethernet frame that asks everyone who has ``target`` (RFC 826)."""
+    sender = hardware + socket.inet_aton(source)
+    asked = bytes(_MAC_BYTES) + socket.inet_aton(target)
+    ethernet = b"\xff" * _MAC_BYTES + hardware + struct.pack("!H", _ARP)
+    return ethernet + struct.pack("!HHBBH", 1, 0x0800, _MAC_BYTES, 4, 1) + sender + asked
+
+
+def is_arp_reply(frame: bytes, address: str) -> bool:
+    """Whether an Ethernet frame with ARP says who has ``address``."""
+    return frame[20:22] == b"\0\2" and frame[28:32] == socket.inet_aton(address)
 
 
 def _full_size(address: str) -> Result:

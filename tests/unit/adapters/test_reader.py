@@ -263,3 +263,16 @@ def test_what_travels_needs_python_3_9_and_its_library_alone(path: Path) -> None
         name == "provision.adapters.reader" or name.startswith("provision.adapters.onmachine")
         for name in foreign
     )
+
+
+def test_who_has_an_address_is_asked_and_told_by_arp() -> None:
+    own, other = bytes.fromhex("525400000001"), bytes.fromhex("525400000002")
+    asked = network.arp_request(own, "192.0.2.1", "192.0.2.100")
+    assert asked.hex(" ", 2) == (
+        "ffff ffff ffff 5254 0000 0001 0806"
+        " 0001 0800 0604 0001 5254 0000 0001 c000 0201 0000 0000 0000 c000 0264"
+    )
+    assert not network.is_arp_reply(asked, "192.0.2.1"), "who asks does not answer"
+    told = own + other + asked[12:20] + b"\0\2" + other + asked[38:42] + asked[22:32]
+    assert network.is_arp_reply(told, "192.0.2.100")
+    assert not network.is_arp_reply(told, "192.0.2.1")
