@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -31,6 +32,8 @@ class Finding:
     """What is allowed."""
     fix: str = ""
     """The command to run or the line to change."""
+    among: tuple[str, ...] = ()
+    """The machines that it comes from together, where it is about no single one."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data without the empty fields."""
@@ -38,11 +41,27 @@ class Finding:
         return {name: str(getattr(self, name)) for name in fields if getattr(self, name)}
 
 
-def error(host: str, what: str, *, found: str = "", wanted: str = "", fix: str = "") -> Finding:
+def error(
+    host: str,
+    what: str,
+    *,
+    found: str = "",
+    wanted: str = "",
+    fix: str = "",
+    among: Iterable[str] = (),
+) -> Finding:
     """A finding that stops the site from coming up."""
-    return Finding(Severity.ERROR, host, what, found, wanted, fix)
+    return Finding(Severity.ERROR, host, what, found, wanted, fix, tuple(among))
 
 
-def warning(host: str, what: str, *, found: str = "", wanted: str = "", fix: str = "") -> Finding:
+def warning(
+    host: str,
+    what: str,
+    *,
+    found: str = "",
+    wanted: str = "",
+    fix: str = "",
+    among: Iterable[str] = (),
+) -> Finding:
     """A finding that the operator should know of."""
-    return Finding(Severity.WARNING, host, what, found, wanted, fix)
+    return Finding(Severity.WARNING, host, what, found, wanted, fix, tuple(among))

@@ -78,6 +78,7 @@ def unique(reading: Reading) -> Iterator[Finding]:
             fix="provision up sets them"
             if reading.needs.sets_host_names
             else "hostnamectl set-hostname NAME on each",
+            among=hosts,
         )
     for hosts, value in _shared(reading.facts, lambda _, system: str(system["machine_id"])):
         yield error(
@@ -87,6 +88,7 @@ def unique(reading: Reading) -> Iterator[Finding]:
             wanted="an id of its own for each",
             fix="on all but one: rm /etc/machine-id /var/lib/dbus/machine-id;"
             " systemd-machine-id-setup; reboot",
+            among=hosts,
         )
 
     def hardware(host: str, system: System) -> str:
@@ -100,6 +102,7 @@ def unique(reading: Reading) -> Iterator[Finding]:
             found=value,
             wanted="an address of its own for each",
             fix="give the copied machine a new MAC address in its hypervisor",
+            among=hosts,
         )
 
 
@@ -120,6 +123,7 @@ def mtu(reading: Reading) -> Iterator[Finding]:
                     found=f"MTU {size}",
                     wanted=f"MTU {usual}, as {_and(sizes[usual])}",
                     fix=f"set the interface's MTU to {usual}, or that of all machines to {size}",
+                    among=hosts,
                 )
     for source, target, result in _pairs(
         reading.facts, lambda t: f"{reading.site.hosts[t].address}#mtu"
@@ -231,26 +235,31 @@ def virtual_addresses(reading: Reading) -> Iterator[Finding]:
                 found=str(address),
                 wanted=f"an address in {listed}",
                 fix="correct it in the site file",
+                among=reading.site.control_plane,
             )
             continue
         holders = [
             host for host, system in _systems(reading.facts) if interface_with(system, str(address))
         ]
         systems = dict(_systems(reading.facts))
-        if any(is_ours(reading.site, systems[host]) for host in holders):
+        ours = {host for host, system in systems.items() if is_ours(reading.site, system)}
+        if ours.intersection(holders):
             continue
         seen = [
             host
             for host in reading.facts.reachable
             if reading.facts.machines[host].observed["connect"].get(str(address)) is True
         ]
-        if holders or seen:
+        # A machine of a running site may hold it, and not answer us.
+        hidden = bool(ours) and len(systems) < len(reading.facts.machines)
+        if holders or (seen and not hidden):
             yield error(
                 holders[0] if holders else "",
                 f"the virtual address {address} is in use already",
                 found=f"{_and(holders)} has it" if holders else f"it answers {_and(seen)}",
                 wanted="an address that nobody has",
                 fix=f"choose another one in the site file; who has it: arping -I eth0 {address}",
+                among=reading.site.control_plane,
             )
 
 

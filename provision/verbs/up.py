@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 from provision import leftovers
 from provision.app import SITE_MARKER, Application
+from provision.checks import Finding, Severity
 from provision.engine import STOPPED, Engine, Interrupt, Outcome
 from provision.errors import FindingsError, OperatorError, UsageError
 from provision.events import Emit, Event
-from provision.facts import Facts, Query
+from provision.facts import Facts, MachineFacts, Query
 from provision.locallock import local_lock
 from provision.phase import GateSpec, Phase, Run
 from provision.plan import Plan, discover, left_out, select
 from provision.report import Reporter
+from provision.site import Site
 from provision.verbs.check import check_machines
 from provision.verbs.record import Recording, holder, recorded
 from provision.verbs.reset import take_off
@@ -128,7 +131,7 @@ def _bring_up(
         plan, facts = make_plan(app, only)
         refuse_blocked(plan)
         agreed(plan)
-        refuse_unfit(app, plan)
+        refuse_unfit(app, plan, facts)
         if prune:
             refuse_data(plan, with_data)
         if interrupt.after_step():
@@ -221,16 +224,16 @@ def refuse_data(plan: Plan, with_data: Sequence[str]) -> None:
         )
 
 
-def refuse_unfit(app: Application, plan: Plan) -> None:
-    """Check the machines that the plan would touch, before anything is touched."""
+def refuse_unfit(app: Application, plan: Plan, facts: Facts) -> None:
+    """Check the machines that the plan would touch, before anything is touched.
+
+    ``facts`` hold what machines say at :data:`provision.app.SITE_MARKER`.
+    """
     touched = {
         host for item in plan.decisions.values() if isinstance(item, Run) for host in item.hosts
     }
-    errors = [
-        finding
-        for finding in check_machines(app, app.bundle)
-        if finding.severity == "error" and finding.host in touched
-    ]
+    joined = {host for host in facts.reachable if is_marked(app.site, facts.machines[host])}
+    errors = list(hindering(check_machines(app, app.bundle), touched, touched - joined))
     if errors:
         first = errors[0]
         raise FindingsError(
@@ -240,3 +243,22 @@ def refuse_unfit(app: Application, plan: Plan) -> None:
             wanted=first.wanted,
             fix=f"{first.fix}; see all with: provision check",
         )
+
+
+def is_marked(site: Site, machine: MachineFacts) -> bool:
+    """Whether a machine carries the mark of the site, by its texts."""
+    return (machine.observed["texts"].get(SITE_MARKER) or "").strip() == site.name
+
+
+def hindering(
+    findings: Iterable[Finding], touched: AbstractSet[str], new: AbstractSet[str]
+) -> Iterator[Finding]:
+    """The errors that stand in the way of work on ``touched``.
+
+    One that machines have together does so while the site does not run with it yet: where one of
+    them is ``new``, without the site's mark. Those that have it all along go on being repaired.
+    """
+    for finding in findings:
+        told = finding.host in touched or not new.isdisjoint(finding.among)
+        if finding.severity is Severity.ERROR and told:
+            yield finding

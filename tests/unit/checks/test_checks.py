@@ -95,6 +95,12 @@ def test_every_finding_says_what_to_do(case: Mapping[str, Any]) -> None:
     assert all(finding.fix for finding in judge(case))
 
 
+@pytest.mark.parametrize("case", all_cases())
+def test_every_error_says_whom_it_is_about(case: Mapping[str, Any]) -> None:
+    """Otherwise `up` would not refuse to start with it."""
+    assert all(one.host or one.among for one in judge(case) if one.severity == "error")
+
+
 def test_queries_name_what_the_checks_read() -> None:
     site = Site.model_validate(SITE)
     queries = check_queries(site, Needs(OPENINGS, virtual_addresses=(site.hosts["n1"].address,)))
