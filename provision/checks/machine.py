@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -188,8 +189,8 @@ def disk(machine: Machine) -> Iterator[Finding]:
 def kernel(machine: Machine) -> Iterator[Finding]:
     """A kernel that Cilium and containerd can work with."""
     release = machine.system["kernel"]["release"]
-    version = tuple(int(part) for part in release.partition("-")[0].split(".")[:2])
-    if version < KERNEL:
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    if numbers is None or tuple(map(int, numbers.groups())) < KERNEL:
         yield error(
             machine.host,
             "the kernel is too old",

@@ -53,6 +53,9 @@ def _try(target: str) -> Result:
         return _present(address) if port is None else _tcp(address, port)
     except OSError as error:
         return (error.strerror or str(error)).lower()
+    except UnicodeError:
+        # What Python says of a label that is empty or too long depends on its version.
+        return "no name that DNS could have"
 
 
 def _split(target: str) -> tuple[str, int | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from http.client import HTTPException, HTTPSConnection
+from contextlib import closing
+from http.client import HTTPException, HTTPSConnection, InvalidURL
 
 SECONDS = 5.0
 """How long each step may take; a registry may be far away."""
@@ -17,13 +18,15 @@ def answers(server: str) -> bool | str:
     ------
     OSError
         Nobody is there, or nobody whom this machine trusts.
+    UnicodeError
+        The name is none.
     """
-    connection = HTTPSConnection(server, timeout=SECONDS)
     try:
-        connection.request("GET", "/v2/")
-        status = connection.getresponse().status
+        with closing(HTTPSConnection(server, timeout=SECONDS)) as connection:
+            connection.request("GET", "/v2/")
+            status = connection.getresponse().status
+    except InvalidURL as error:
+        return str(error)
     except HTTPException as error:
         return f"no HTTP answer: {error!r}"
-    finally:
-        connection.close()
     return True if status < 500 else f"HTTP status {status}"

@@ -204,6 +204,15 @@ def test_a_registry_has_to_answer_by_a_trusted_certificate(
         assert asked(plain) is not True
 
 
+@pytest.mark.parametrize("name", ["registry..example.org", f"{'a' * 64}.example.org"])
+def test_a_registry_that_no_name_can_be_is_one_that_does_not_answer(name: str) -> None:
+    assert network.connect([f"https://{name}"]) == {
+        f"https://{name}": "no name that DNS could have"
+    }
+    (said,) = network.connect([f"https://{name}:5x"]).values()
+    assert "5x" in str(said)
+
+
 @pytest.mark.parametrize(
     ("target", "wanted"),
     [
