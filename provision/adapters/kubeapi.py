@@ -42,6 +42,7 @@ ASKED_AGAIN = urllib3.Retry(
 """As Kubernetes' own clients do: an API server that has not read a kind's objects yet, or has too
 much to do, answers 429 and after how many seconds (one, mostly) it wants to be asked again."""
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+METADATA = "application/json;g=meta.k8s.io;v=v1;as=PartialObjectMetadataList"
 FIELD_MANAGER = "provision"
 """Who Kubernetes notes as the manager of the fields that we set."""
 _importing = Lock()
@@ -248,7 +249,7 @@ class KubernetesApi:
         configuration.key_file = str(self.credentials.key)
         return configuration
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, accept: str = "application/json") -> Any:
         """The answer to a reading request.
 
         Raises
@@ -256,7 +257,7 @@ class KubernetesApi:
         UnreachableError
             There is no answer, or a refusal.
         """
-        status, answer = self.request("GET", path)
+        status, answer = self.request("GET", path, headers={"Accept": accept})
         if status != 200:
             raise refusal(self, path, status, answer)
         return answer
@@ -264,6 +265,11 @@ class KubernetesApi:
     def items(self, path: str) -> Sequence[Mapping[str, Any]]:
         """The items of a list; raises as :meth:`get` does."""
         items: Sequence[Mapping[str, Any]] = self.get(path)["items"]
+        return items
+
+    def metadata(self, path: str) -> Sequence[Mapping[str, Any]]:
+        """The items of a list with their metadata alone; raises as :meth:`get` does."""
+        items: Sequence[Mapping[str, Any]] = self.get(path, METADATA)["items"]
         return items
 
     def all(self, api_version: str, kind: str) -> Sequence[Mapping[str, Any]]:

@@ -258,5 +258,5 @@ def _applied(
     resource = resources.get((kind.api_version, kind.kind))
     if resource is None:
         return []
-    listed = api.items(resource.list_url(kind.namespace))
+    listed = api.metadata(resource.list_url(kind.namespace))
     return [item["metadata"]["name"] for item in listed if applied_fields(item, FIELD_MANAGER)]

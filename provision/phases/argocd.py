@@ -29,6 +29,7 @@ from provision.charts import require_images
 from provision.dns.offers import Name
 from provision.dns.zones import DNS_NAME
 from provision.explain import DNS_LABEL
+from provision.facts import Facts
 from provision.manifests import KindIn
 from provision.merge import deep_merge
 from provision.objectsecrets import stored
@@ -40,6 +41,12 @@ from provision.secretkeeping import SecretKeepingPhase
 from provision.secretspec import Certificate, Random, SecretSpec, Verifier
 from provision.site import Address, Part, SecretRef, Settings, Site
 
+ASKED_FOR = (
+    KindIn("v1", "Secret", NAMESPACE),
+    KindIn("cert-manager.io/v1", "Certificate", NAMESPACE),
+)
+"""Kinds of what comes and goes with the site file: repositories, and the wish for a certificate."""
+TAKEN_OVER = ("Secret", TLS)
 WATCHED = {"app.kubernetes.io/part-of": "argocd"}
 """Label without which the server does not notice that the Secret changes."""
 
@@ -163,9 +170,17 @@ class Argocd(SecretKeepingPhase):
         ]
 
     def whole_kinds(self, context: Context) -> Sequence[KindIn]:
-        """What it is made of, alone or highly available: each has what the other has not."""
+        """What it is made of, alone or highly available, and what the site file asks for."""
         del context
-        return availability.KINDS
+        return (*availability.KINDS, *ASKED_FOR)
+
+    def leftovers(self, context: Context, facts: Facts) -> list[Manifest]:
+        """Without the Secret that cert-manager takes over where an issuer signs from now on.
+
+        What we put in it serves until then, and our mark stays on some of its fields.
+        """
+        found = super().leftovers(context, facts)
+        return [stub for stub in found if (stub["kind"], stub["metadata"]["name"]) != TAKEN_OVER]
 
     def kept(self, site: Site) -> Mapping[str, Mapping[str, Any]]:
         """The password of ``admin``."""

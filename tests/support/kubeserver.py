@@ -122,6 +122,8 @@ def serving(cluster: FakeCluster) -> Iterator[FakeCluster]:
         def _handle(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             status, answer = cluster.answer(self.command, self.path, self.rfile.read(length))
+            if "as=PartialObjectMetadataList" in self.headers["Accept"] and status == 200:
+                answer = {"items": [{"metadata": one["metadata"]} for one in answer["items"]]}
             text = json.dumps(answer).encode()
             self.send_response(status)
             if status == 429:

@@ -112,6 +112,15 @@ def test_what_was_applied_of_a_kind(cluster: FakeCluster, tmp_path: Path) -> Non
     assert facts.applied == {kinds[0]: ["ours"], kinds[1]: []}
 
 
+def test_whose_a_secret_is_takes_nothing_that_is_in_it(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    path = "/api/v1/namespaces/argocd/secrets"
+    cluster.objects[f"{path}/a"] = {"metadata": {"name": "a"}, "data": {"password": "aHVudGVyMg=="}}
+    api = ClusterReader(SecretStore(tmp_path)).connect()
+    assert api.metadata(path) == [{"metadata": {"name": "a"}}]
+
+
 def test_what_the_server_refuses_is_a_difference(cluster: FakeCluster, tmp_path: Path) -> None:
     path = "/api/v1/namespaces/kube-system/configmaps/bad"
     cluster.objects[path] = config_map("bad")
