@@ -15,6 +15,12 @@ URL = r"^(https?://[^\s/]+/\S+|ssh://\S+|[A-Za-z0-9._-]+@[^\s:/]+:\S+)$"
 """``https://HOST/PATH``, ``ssh://USER@HOST/PATH`` or ``USER@HOST:PATH``."""
 
 
+def holds_password(url: str) -> bool:
+    """Whether there is a password in front of the server's name in a repository's address."""
+    name, marked, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
+    return bool(marked) and ":" in name
+
+
 class Repository(Model):
     """A Git repository, and what it takes to read it."""
 

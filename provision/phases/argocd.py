@@ -11,7 +11,7 @@ from pydantic import Field
 
 from provision import manifests
 from provision.argocd import availability
-from provision.argocd.access import Oidc, Rbac, Repository
+from provision.argocd.access import Oidc, Rbac, Repository, holds_password
 from provision.argocd.names import ADMIN_HASH, ADMIN_PASSWORD, NAMESPACE, SERVER, TLS, VAULT_PATH
 from provision.argocd.objects import (
     KNOWN_HOSTS,
@@ -124,6 +124,8 @@ class Argocd(SecretKeepingPhase):
                     f"{key} cannot be asked for: the cluster keeps it; give {{file: PATH}}"
                     " or {store: NAME}"
                 )
+        for name, repository in settings.repositories.items():
+            yield from _password_problems(f"argocd.repositories.{name}", repository)
         for key, path in _files(settings):
             yield from _file_problems(key, site.resolve(path))
 
@@ -301,6 +303,17 @@ def _certificate(site: Site) -> Manifest:
             "issuerRef": {"kind": "ClusterIssuer", "name": settings.issuer},
         },
     }
+
+
+def _password_problems(key: str, repository: Repository) -> Iterator[str]:
+    """A repository's password is told to nobody but its server."""
+    if holds_password(repository.url):
+        yield (
+            f"{key}.url has a password in it, which everyone sees who reads a plan; give it as"
+            f" {key}.password: {{file: PATH}} or {{store: NAME}}"
+        )
+    if repository.password is not None and not repository.url.startswith("https://"):
+        yield f"{key}.url is read over http, which sends the password in the clear; write https://"
 
 
 def _references(settings: ArgocdSettings) -> Iterator[tuple[str, SecretRef]]:

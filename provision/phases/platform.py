@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from provision import manifests
-from provision.argocd.access import URL
+from provision.argocd.access import URL, holds_password
 from provision.argocd.names import NAMESPACE
 from provision.explain import DNS_LABEL
 from provision.facts import Facts
@@ -145,6 +145,11 @@ class Platform(SecretKeepingPhase):
     def validate_site(self, site: Site) -> Iterator[str]:
         """Whatever is to be ignored must be named, and secrets need a Vault."""
         settings = site.settings(PlatformSettings)
+        if holds_password(settings.repository):
+            yield (
+                "platform.repository has a password in it, which everyone sees who reads a plan;"
+                " give it as argocd.repositories.NAME.password: {file: PATH} or {store: NAME}"
+            )
         if settings.secrets and not site.has(VaultSettings):
             yield "platform.secrets are kept in the site's Vault, and this site has none (vault)"
         yield from _value_problems(settings)

@@ -187,6 +187,36 @@ def test_a_repository_takes_what_goes_with_its_address(
         site(repositories={"a": repository})
 
 
+@pytest.mark.parametrize(
+    "url", ["https://bot:hunter2@example.org/x.git", "ssh://git:hunter2@example.org/x.git"]
+)
+def test_a_password_in_an_address_is_refused_and_not_told(url: str) -> None:
+    (problem,) = problems(repositories={"a": {"url": url}})
+    assert problem.startswith("argocd.repositories.a.url has a password in it")
+    assert "argocd.repositories.a.password: {file: PATH}" in problem
+    assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://bot@example.org/x.git",
+        "https://example.org:8443/a:b@c.git",
+        "ssh://git@example.org:2222/x.git",
+        "git@example.org:x.git",
+        "http://example.org/x.git",
+    ],
+)
+def test_an_address_without_a_password(url: str) -> None:
+    assert problems(repositories={"a": {"url": url}}) == []
+
+
+def test_a_password_is_not_sent_in_the_clear() -> None:
+    private = {"url": "http://example.org/x.git", "password": {"store": "x"}}
+    (problem,) = problems(repositories={"a": private})
+    assert problem.startswith("argocd.repositories.a.url is read over http")
+
+
 def test_what_machines_remember_can_be_read_again() -> None:
     """Otherwise it could not be taken off by what it was made with."""
     over_http = {"url": "https://git.example.org/a.git", "password": {"store": "x"}}

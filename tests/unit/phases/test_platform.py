@@ -41,6 +41,13 @@ def test_without_argo_cd_nothing_is_waited_for() -> None:
     assert Platform().gates(make_context(alone), []) == ()
 
 
+def test_a_password_in_the_repository_s_address_is_refused() -> None:
+    (problem,) = Platform().validate_site(site(repository="https://bot:hunter2@example.org/x.git"))
+    assert problem.startswith("platform.repository has a password in it")
+    assert "argocd.repositories.NAME.password" in problem
+    assert "hunter2" not in problem
+
+
 def test_the_bundle_has_to_bring_the_images_that_the_site_names() -> None:
     assert on_request(site()) == ("argocd",)
     assert on_request(site(images=["openldap", "keycloak"])) == ("argocd", "keycloak", "openldap")
