@@ -20,6 +20,7 @@ from hvac.exceptions import (
     BadGateway,
     InternalServerError,
     InvalidPath,
+    InvalidRequest,
     RateLimitExceeded,
     VaultDown,
     VaultError,
@@ -49,6 +50,8 @@ AUTHORITY = "site-ca.crt"
 AUTHORITY_KEY = {"key_type": "ec", "key_bits": 256}
 AUTHORITY_TTL = "87600h"
 """Of an authority that Vault makes for itself: as long as that of the site's own."""
+OVERTAKEN = "check-and-set parameter did not match"
+"""What the engine KV says of a write after a version that is not the newest any more."""
 PLUGINS = "sys/plugins/catalog"
 FAILURES = (BadGateway, InternalServerError, RateLimitExceeded, VaultDown)
 """HTTP status 502, 500, 429 and 503: what was asked is not judged."""
@@ -254,24 +257,49 @@ class Vault:
 
     def secret(self, path: str) -> Mapping[str, Any] | None:
         """The fields of a secret of an engine of kind KV version 2, or None where there is none."""
+        return self.versioned_secret(path)[1]
+
+    def versioned_secret(self, path: str) -> tuple[int, Mapping[str, Any] | None]:
+        """The number of a secret's newest version, and its fields; 0 and None where there is none.
+
+        A version that was deleted has a number, and no fields.
+        """
         mount, _, name = path.partition("/")
         with self._asking():
             try:
                 answer = self._client.secrets.kv.v2.read_secret_version(
                     name, mount_point=mount, raise_on_deleted_version=False
                 )
-            except InvalidPath:
-                return None
-        fields: Mapping[str, Any] | None = answer["data"]["data"]
-        return fields
+            except InvalidPath as error:
+                # One that was destroyed is not found, and told of nevertheless.
+                answer = error.json
+        told = (answer or {}).get("data") or {"metadata": {"version": 0}}
+        return told["metadata"]["version"], told.get("data")
 
-    def keep_secret(self, path: str, fields: Mapping[str, Any]) -> None:
-        """Write a new version of a secret, with these fields alone."""
+    def keep_secret(self, path: str, fields: Mapping[str, Any], after: int | None = None) -> bool:
+        """Write a new version of a secret, with these fields alone.
+
+        Parameters
+        ----------
+        after
+            Number of the version that is the newest; without it whatever there is.
+
+        Returns
+        -------
+        bool
+            False where that is not the newest any more, and nothing was written.
+        """
         mount, _, name = path.partition("/")
         with self._asking():
-            self._client.secrets.kv.v2.create_or_update_secret(
-                name, secret=dict(fields), mount_point=mount
-            )
+            try:
+                self._client.secrets.kv.v2.create_or_update_secret(
+                    name, secret=dict(fields), cas=after, mount_point=mount
+                )
+            except InvalidRequest as error:
+                if not any(OVERTAKEN in str(said) for said in error.errors or ()):
+                    raise
+                return False
+        return True
 
     def voters(self) -> Mapping[str, bool]:
         """Whether each member votes, by its machine's name."""

@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from provision.adapters.vault import Vault, VaultReader
-from provision.errors import OperatorError
+from provision.errors import OperatorError, VaultRefusalError
 from provision.gates import Gates
 from provision.phase import GateSpec
 
 ELECTION_SECONDS = 60
 """Seconds within which members elect a leader; they take some ten on machines with little to do."""
+ATTEMPTS = 5
+"""How often a secret is read and written anew that others write at the same moment."""
 _ELECTED = "a leader of Vault"
 
 
@@ -63,6 +65,8 @@ class VaultSecrets:
         ------
         DeadlineError
             It did not elect one.
+        VaultRefusalError
+            Others write the same secret without an end.
         """
         gate = GateSpec(_ELECTED, ELECTION_SECONDS, arguments)
         self._gates.wait(gate, lambda _: None, lambda: False)
@@ -72,11 +76,24 @@ class VaultSecrets:
         written = []
         for path, secret in arguments["secrets"].items():
             if self._state(api, path, secret) != "kept":
-                begun = self._values(secret.get("initial", {}))
-                fields = {**begun, **(api.secret(path) or {}), **self._wanted(secret)}
-                api.keep_secret(path, fields)
+                self._write(api, path, secret)
                 written.append(path)
         return written
+
+    def _write(self, api: Vault, path: str, secret: Mapping[str, Any]) -> None:
+        """Write what is wanted over what there is, without undoing what others write meanwhile."""
+        for _ in range(ATTEMPTS):
+            newest, found = api.versioned_secret(path)
+            begun = self._values(secret.get("initial", {}))
+            if api.keep_secret(path, {**begun, **(found or {}), **self._wanted(secret)}, newest):
+                return
+        raise VaultRefusalError(
+            "a secret of Vault is written by somebody else all the time",
+            where=path,
+            found=f"in {ATTEMPTS} attempts another version each between reading and writing it",
+            why="what they write would be undone",
+            fix="find out who writes it; then: provision up",
+        )
 
     def _elected(self, arguments: Mapping[str, Any]) -> tuple[bool, str]:
         """Whether one is active; or none serves, so that none will be."""

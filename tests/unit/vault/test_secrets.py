@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -32,6 +33,9 @@ class Keeping:
         """Looks at it until it has a leader."""
         self.refused = refused
         self.kept: dict[str, Mapping[str, Any]] = {}
+        self.versions: Counter[str] = Counter()
+        self.overtaking: list[Mapping[str, Any]] = []
+        """What somebody else writes just before each write."""
         self.secrets = FakeStore()
         self.secrets.content["postgresql/role/app"] = b"the real value"
         self.url = ""
@@ -52,8 +56,18 @@ class Keeping:
     def secret(self, path: str) -> Mapping[str, Any] | None:
         return self.kept.get(path)
 
-    def keep_secret(self, path: str, fields: Mapping[str, Any]) -> None:
+    def versioned_secret(self, path: str) -> tuple[int, Mapping[str, Any] | None]:
+        return self.versions[path], self.kept.get(path)
+
+    def keep_secret(self, path: str, fields: Mapping[str, Any], after: int) -> bool:
+        if self.overtaking:
+            self.kept[path] = {**self.kept.get(path, {}), **self.overtaking.pop()}
+            self.versions[path] += 1
+        if after != self.versions[path]:
+            return False
         self.kept[path] = dict(fields)
+        self.versions[path] += 1
+        return True
 
 
 def secrets_of(vault: Keeping) -> VaultSecrets:
@@ -74,6 +88,23 @@ def test_what_is_missing_or_another_is_written_and_other_fields_stay() -> None:
     assert vault.kept[PATH] == {**FIELDS, "password": "the real value", "note": "theirs"}
     assert secrets.read(ARGUMENTS) == {"error": "", "found": {PATH: "kept"}}
     assert secrets.keep(ARGUMENTS) == []
+
+
+def test_what_others_write_at_the_same_moment_stays() -> None:
+    vault = Keeping()
+    vault.overtaking = [{"second": "theirs"}, {"first": "theirs"}]
+    assert secrets_of(vault).keep(ARGUMENTS) == [PATH]
+    wanted = {**FIELDS, "password": "the real value", "first": "theirs", "second": "theirs"}
+    assert vault.kept[PATH] == wanted
+
+
+def test_one_that_is_written_without_an_end_is_left_to_others() -> None:
+    vault = Keeping()
+    vault.overtaking = [{"count": str(number)} for number in range(9)]
+    with pytest.raises(VaultRefusalError, match="all the time") as told:
+        secrets_of(vault).keep(ARGUMENTS)
+    assert "the real value" not in str(told.value)
+    assert "password" not in vault.kept[PATH]
 
 
 def test_one_that_elects_its_leader_is_waited_for() -> None:
