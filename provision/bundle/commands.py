@@ -19,7 +19,7 @@ from provision.bundle.catalog import (
     catalog,
     default_kubernetes_version,
 )
-from provision.bundle.layout import write_bundle
+from provision.bundle.layout import bring_back, write_bundle
 from provision.bundle.lock import LOCK, PUBLIC_KEY, Lock
 from provision.bundle.ospackages import PackageArchive, require_apt, role_packages
 from provision.bundle.progress import Progress, Silent, Step, WithMore
@@ -169,6 +169,7 @@ def build(
         asked = [f"{one}-{version}" for one, version in sorted(selection.chosen.items())]
         kinds = (*asked, *selection.requested, *(archive.step for archive in archives))
         path = cache / "bundles" / "-".join([name, *kinds])
+        bring_back(path)
         spared = {*_held(path), *selection.requested}
         selection = selection.without(frozenset(not_needed) - spared)
         chosen.require(selection)

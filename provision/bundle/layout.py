@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
@@ -27,6 +28,8 @@ from provision.bundle.signing import KeyRing
 from provision.bundle.sources import Provided
 from provision.bundle.store import Blob, BlobStore, hash_file, write_atomically
 
+_FROM_HERE, _RENAME_EXCHANGE = -100, 2
+"""AT_FDCWD of <fcntl.h> and RENAME_EXCHANGE of <linux/fs.h>; Python has no renameat2."""
 _CHART = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 
 
@@ -191,11 +194,35 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def bring_back(folder: Path) -> None:
+    """Put back the bundle that a build had moved aside when it ended between two steps."""
+    old = _aside(folder)
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+
+
 def _replace(folder: Path, partial: Path) -> None:
     """Put ``partial`` where ``folder`` is; what was there goes."""
-    old = folder.with_name(f".old-{folder.name}")
+    if folder.exists() and exchange(folder, partial):
+        shutil.rmtree(partial, ignore_errors=True)
+        return
+    old = _aside(folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     partial.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".old-{folder.name}")
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Swap two folders' names in one step; False where the file system or the C library cannot."""
+    try:
+        swap = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        return False
+    names = (_FROM_HERE, os.fsencode(one), _FROM_HERE, os.fsencode(other))
+    return bool(swap(*names, _RENAME_EXCHANGE) == 0)

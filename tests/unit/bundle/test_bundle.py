@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from provision.app import Application
 from provision.bundle.bundle import Bundle
-from provision.bundle.layout import write_bundle
+from provision.bundle.layout import bring_back, exchange, write_bundle
 from provision.bundle.lock import LOCK, PUBLIC_KEY, SBOM, SIGNATURE
 from provision.bundle.signing import KeyRing
 from provision.errors import BundleError
@@ -139,6 +139,35 @@ def test_the_same_content_makes_the_same_lock(small: SmallBundle) -> None:
     first = small.open().digest
     write_bundle(small.folder, small.selection, "source", small.provided, small.store, small.keys)
     assert small.open().digest == first
+
+
+def test_one_bundle_takes_the_place_of_another_in_one_step(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(name)
+    assert exchange(tmp_path / "one", tmp_path / "other")
+    assert (tmp_path / "one" / "name").read_text() == "other"
+    assert (tmp_path / "other" / "name").read_text() == "one"
+    assert not exchange(tmp_path / "one", tmp_path / "missing")
+
+
+def test_nothing_of_a_replaced_bundle_stays(small: SmallBundle) -> None:
+    (small.folder / "of-before").touch()
+    write_bundle(small.folder, small.selection, "source", small.provided, small.store, small.keys)
+    assert not (small.folder / "of-before").exists()
+    assert [path for path in small.folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_bundle_that_was_moved_aside_by_a_build_that_ended_is_brought_back(
+    small: SmallBundle,
+) -> None:
+    aside = small.folder.with_name(f".old-{small.folder.name}")
+    small.folder.rename(aside)
+    bring_back(small.folder)
+    small.open()
+    shutil.copytree(small.folder, aside)
+    bring_back(small.folder)
+    assert aside.exists(), "there is a newer one"
 
 
 def test_a_missing_bundle(tmp_path: Path) -> None:
