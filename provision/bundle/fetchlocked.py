@@ -25,7 +25,8 @@ def fetch_locked(
     Parameters
     ----------
     settings
-        How the names begin by which the environment configures it; it gets these alone.
+        How the names begin by which the environment configures it, in lower or upper case; it
+        gets these alone.
     fix
         How to see that it reaches its registry.
 
@@ -34,7 +35,11 @@ def fetch_locked(
     BundleError
         A package cannot be had, or is not the one that the lock names.
     """
-    own = {name: value for name, value in os.environ.items() if name.startswith(settings)}
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if name.lower().startswith(settings.lower())
+    }
     done = subprocess.run(
         command,
         cwd=folder,

@@ -14,7 +14,10 @@ from pathlib import Path
 
 PROGRAM = """\
 #!{python} -IS
-import base64, hashlib, json, pathlib, sys
+import base64, hashlib, json, os, pathlib, sys
+settings = {{name.lower(): value for name, value in os.environ.items()}}
+if "npm_config_offline" in settings:
+    sys.exit("npm error code ENOTCACHED")
 has = json.loads(pathlib.Path({registry!r}).read_text())
 if sys.argv[1] != "ci" or "--ignore-scripts" not in sys.argv:
     sys.exit(f"unexpected: {{sys.argv}}")

@@ -58,6 +58,16 @@ def test_another_package_than_the_locks_is_refused(workshop: NpmWorkshop) -> Non
     assert list(workshop.folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["npm_config_offline", "NPM_CONFIG_OFFLINE"])
+def test_npm_is_configured_by_the_environment(
+    workshop: NpmWorkshop, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "true")
+    with pytest.raises(BundleError, match="npm cannot fetch") as caught:
+        workshop.build(BUILD)
+    assert caught.value.found == "npm error code ENOTCACHED"
+
+
 @pytest.mark.parametrize("lock", sorted(LOCKS.iterdir()), ids=lambda path: path.name)
 def test_shipped_locks_pin_every_package_and_name_no_registry(lock: Path) -> None:
     packages = json.loads((lock / "package-lock.json").read_text())["packages"]
