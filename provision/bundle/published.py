@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from provision.bundle.archive import EPOCH, Member, write_tar
 from provision.bundle.catalog import Architecture, ArchiveBuild, Preparation, Selected
@@ -129,7 +130,7 @@ def unpacked(archive: Path, strip: int = 0) -> Iterator[Member]:
     Raises
     ------
     BundleError
-        It is neither.
+        It is neither, or holds other things than files, folders and links.
     """
     try:
         # Asked in this order: a tar archive that ends in a .jar looks like a .zip, too.
@@ -161,7 +162,7 @@ def _tar_members(archive: Path) -> Iterator[Member]:
     with tarfile.open(archive) as tar:
         for info in tar:
             path = str(PurePosixPath(info.name.removeprefix("/")))
-            file = tar.extractfile(info) if info.isreg() else None
+            file = _content(tar, info)
             if info.isdir():
                 yield Member(path, "folder")
             elif info.issym():
@@ -169,3 +170,25 @@ def _tar_members(archive: Path) -> Iterator[Member]:
             elif file is not None:
                 mode = 0o755 if info.mode & 0o111 else 0o644
                 yield Member(path, content=file.read(), mode=mode)
+            else:
+                raise BundleError(
+                    "a published archive holds what is neither a file, a folder nor a link",
+                    where=f"{archive}: {path}",
+                    found=_described(info),
+                    why="a bundle has no other kinds",
+                    fix="name another archive in the catalog",
+                )
+
+
+def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes] | None:
+    """The content of a file, or of that which a hard link is another name of."""
+    try:
+        return tar.extractfile(info) if info.isreg() or info.islnk() else None
+    except KeyError:
+        return None
+
+
+def _described(info: tarfile.TarInfo) -> str:
+    if info.islnk():
+        return f"another name of {info.linkname}, which is not in it"
+    return f"an entry of type {info.type.decode('ascii', 'replace')!r}"

@@ -163,6 +163,31 @@ def test_archives_of_tar_have_links_too(tmp_path: Path) -> None:
     assert (link.path, link.kind, link.target) == ("link", "link", "it")
 
 
+def test_a_hard_link_is_the_file_that_it_names(tmp_path: Path) -> None:
+    archive = tmp_path / "it.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        program = tarfile.TarInfo("./it/program")
+        program.size, program.mode = 4, 0o755
+        tar.addfile(program, io.BytesIO(b"code"))
+        other = tarfile.TarInfo("./it/other")
+        other.type, other.linkname, other.mode = tarfile.LNKTYPE, "./it/program", 0o755
+        tar.addfile(other)
+    found = [(one.path, one.kind, one.content, one.mode) for one in unpacked(archive, 1)]
+    assert found == [("program", "file", b"code", 0o755), ("other", "file", b"code", 0o755)]
+
+
+@pytest.mark.parametrize("kind", [tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.LNKTYPE])
+def test_what_a_bundle_has_not_is_refused(tmp_path: Path, kind: bytes) -> None:
+    archive = tmp_path / "it.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        info = tarfile.TarInfo("./it/device")
+        info.type, info.linkname = kind, "it/missing"
+        tar.addfile(info)
+    with pytest.raises(BundleError, match="neither a file, a folder nor a link") as caught:
+        list(unpacked(archive))
+    assert caught.value.where == f"{archive}: it/device"
+
+
 def test_an_archive_of_tar_that_ends_in_a_zip_is_one_of_tar(tmp_path: Path) -> None:
     archive = tmp_path / "it.tar"
     with tarfile.open(archive, "w") as tar:
