@@ -269,8 +269,9 @@ class KubernetesApi:
 
     def metadata(self, path: str) -> Sequence[Mapping[str, Any]]:
         """The items of a list with their metadata alone; raises as :meth:`get` does."""
-        items: Sequence[Mapping[str, Any]] = self.get(path, METADATA)["items"]
-        return items
+        # An empty list of these is null.
+        items: Sequence[Mapping[str, Any]] | None = self.get(path, METADATA)["items"]
+        return items or ()
 
     def all(self, api_version: str, kind: str) -> Sequence[Mapping[str, Any]]:
         """Every object of a kind; none where the kind is unknown; raises as :meth:`get` does."""

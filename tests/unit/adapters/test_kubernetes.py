@@ -107,9 +107,13 @@ def test_what_was_applied_of_a_kind(cluster: FakeCluster, tmp_path: Path) -> Non
         live = config_map(name)
         live["metadata"]["managedFields"] = [entry]
         cluster.objects[f"/api/v1/namespaces/kube-system/configmaps/{name}"] = live
-    kinds = [KindIn("v1", "ConfigMap", "kube-system"), KindIn("unknown.example/v1", "Thing", "x")]
+    kinds = [
+        KindIn("v1", "ConfigMap", "kube-system"),
+        KindIn("v1", "ConfigMap", "empty"),
+        KindIn("unknown.example/v1", "Thing", "x"),
+    ]
     facts = ClusterReader(SecretStore(tmp_path)).read([config_map("ours")], kinds)
-    assert facts.applied == {kinds[0]: ["ours"], kinds[1]: []}
+    assert facts.applied == {kinds[0]: ["ours"], kinds[1]: [], kinds[2]: []}
 
 
 def test_whose_a_secret_is_takes_nothing_that_is_in_it(
