@@ -85,6 +85,7 @@ def renew(
 
 def _has(folder: Path, made: Credentials) -> bool:
     """Whether the folder is in place with them, so that what failed came after that."""
+    # One that cannot be read gives them to nobody, and the error that led here is the one to tell.
     with suppress(OperatorError):
         return handed.kept_credentials(handed.earlier(folder)) == made
     return False
