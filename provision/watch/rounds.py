@@ -18,9 +18,11 @@ from provision.errors import (
     FindingsError,
     LockedError,
     OperatorError,
+    PhaseFailedError,
     UnreachableError,
 )
 from provision.plan import Plan, render
+from provision.proof import NotProvenError
 from provision.site import LoadedSite, Site
 from provision.watch import baseline, pending
 from provision.watch.baseline import Baseline
@@ -242,7 +244,8 @@ class Watcher:
         if at_all and not reasons and differs.kind.value not in base.policy.unattended:
             reasons.append(f"watch.unattended does not name {differs.kind}")
         attempt = self.store.read(ATTEMPT) or {}
-        if attempt.get("commit") == new.commit and (reasons or plan.changes):
+        left = plan.changes or attempt.get("unproven", False)
+        if attempt.get("commit") == new.commit and (reasons or left):
             reasons.append(f"the last attempt did not end well: {attempt.get('what', '')}")
         return reasons
 
@@ -283,7 +286,7 @@ class Watcher:
         """Apply a commit as ``up`` does; what fails is not tried again by itself."""
         before = self.store.read(ATTEMPT)
         # Written first: who dies in the middle does not begin again by itself.
-        self.store.write(ATTEMPT, {"commit": look.commit, "what": DIED})
+        self.store.write(ATTEMPT, {"commit": look.commit, "what": DIED, "unproven": True})
         self.store.remove(pending.APPROVAL)
         try:
             ended = self.apply(look.loaded.site, _Agreement(look, given, self.announce))
@@ -295,17 +298,16 @@ class Watcher:
             outdated = {"watch": "outdated", "commit": look.commit}
             return Standing("waiting", str(error), ExitCode.CHANGES, outdated, fresh=True)
         except OperatorError as error:
-            return self._failed(look, error.what, str(error), error.exit_code)
+            return self._failed(look, error.what, error)
         if ended.complete:
             return self._settled(look, given)
         if ended.word == "interrupted" and not _went_wrong(ended, look.plan):
             self._give_back(given, before)
             return _stopped(look.commit)
-        what = "; ".join(f"{host}: {why}" for host, why in ended.failed.items()) or ended.stopped
         if ended.error is not None:
-            what = str(ended.error)
-        code = ended.error.exit_code if ended.error else ExitCode.FAILED
-        return self._failed(look, what.partition("\n")[0], what, code)
+            return self._failed(look, str(ended.error).partition("\n")[0], ended.error)
+        what = "; ".join(f"{host}: {why}" for host, why in ended.failed.items()) or ended.stopped
+        return self._failed(look, what.partition("\n")[0], PhaseFailedError(what))
 
     def _give_back(self, given: Approval | None, before: Mapping[str, Any] | None) -> None:
         """As if it had not been begun."""
@@ -320,18 +322,20 @@ class Watcher:
         else:
             self.store.write(ATTEMPT, before)
 
-    def _failed(self, look: _Look, what: str, text: str, code: ExitCode) -> Standing:
+    def _failed(self, look: _Look, what: str, error: OperatorError) -> Standing:
         """Remember that the commit failed, and ``what`` with."""
-        self.store.write(ATTEMPT, {"commit": look.commit, "what": what})
+        # Machines that are as it says do not show that it keeps no promise.
+        unproven = isinstance(error, NotProvenError)
+        self.store.write(ATTEMPT, {"commit": look.commit, "what": what, "unproven": unproven})
         # Who gave one while it was applied did not know of the failure.
         self.store.remove(pending.APPROVAL)
         told = (
-            f"commit {look.commit[:SHORT]} could not be applied: {text}\n"
+            f"commit {look.commit[:SHORT]} could not be applied: {error}\n"
             "it is not tried again by itself; what is left to do waits for an approval from the"
             " next round on"
         )
-        data = {"watch": "failed", "commit": look.commit, "error": text}
-        return Standing("failed", told, code, data, fresh=True)
+        data = {"watch": "failed", "commit": look.commit, "error": str(error)}
+        return Standing("failed", told, error.exit_code, data, fresh=True)
 
     def _settled(self, look: _Look, given: Approval | None) -> Standing:
         """The commit is what the machines are: it is in force from here on."""

@@ -95,6 +95,8 @@ class Machines:
 
     made: dict[str, str] = field(default_factory=dict)
     fails: OperatorError | None = None
+    unproven: OperatorError | None = None
+    """What proofs say once everything is applied."""
     leaves: str = ""
     """A machine that applying leaves behind."""
     interrupted: bool = False
@@ -130,7 +132,7 @@ class Machines:
             if host != self.leaves:
                 self.made[host] = like(site)
         failed = {self.leaves: "it broke"} if self.leaves else {}
-        return Outcome(plan.decisions, failed, stopped=stopped)
+        return Outcome(plan.decisions, failed, stopped=stopped, error=self.unproven)
 
     def damage(self, host: str) -> None:
         self.made[host] = "damaged"

@@ -26,6 +26,7 @@ from provision.errors import (
     UsageError,
 )
 from provision.plan import discover, settings_models
+from provision.proof import NotProvenError
 from provision.site import site_model
 from provision.watch import baseline, pending
 from provision.watch.pending import Approval
@@ -514,6 +515,49 @@ def test_what_failed_is_not_tried_again_by_itself(watched: Watched) -> None:
     assert watcher.once().word == "done"
     watched.machines.damage("n1")
     assert watcher.once().fresh
+
+
+def test_what_was_applied_and_not_proven_waits_although_nothing_is_left_to_do(
+    watched: Watched,
+) -> None:
+    watcher = adopted(watched)
+    before = watcher.in_force().commit
+    watched.commits.commit({"site.yaml": watched.commits.site(text=MORE)})
+    watched.machines.unproven = NotProvenError("n5 keeps no promise", fix="provision verify")
+    assert watcher.once().code is ExitCode.UNHEALTHY
+    watched.machines.unproven = None
+    standing = watcher.once()
+    assert reasons(standing) == "the last attempt did not end well: n5 keeps no promise"
+    assert watcher.in_force().commit == before
+    allow(watched, waits(standing))
+    assert watcher.once().word == "done"
+    assert watcher.in_force().commit != before
+
+
+def test_what_somebody_completed_by_hand_is_taken_over(watched: Watched) -> None:
+    watcher = adopted(watched)
+    commit = watched.commits.commit({"site.yaml": watched.commits.site(text=MORE)})
+    watched.machines.leaves = "n5"
+    assert watcher.once().word == "failed"
+    watched.machines.made["n5"] = watched.machines.made["n1"]
+    assert watcher.once().word == "done"
+    assert watcher.in_force().commit == commit
+
+
+def test_who_died_once_all_was_applied_asks_before_it_is_taken_over(watched: Watched) -> None:
+    """It may have died while it proved what the site promises."""
+    watcher = adopted(watched)
+    watched.machines.damage("n1")
+
+    def applied_by_hand() -> None:
+        watched.machines.made["n1"] = watched.machines.made["n2"]
+        raise Killed
+
+    watched.machines.meanwhile = applied_by_hand
+    with pytest.raises(Killed):
+        watcher.once()
+    watched.machines.meanwhile = lambda: None
+    assert "the watcher ended while it applied this" in reasons(watcher.once())
 
 
 def test_the_next_commit_is_tried_after_a_failed_one(watched: Watched) -> None:
