@@ -13,8 +13,9 @@ from provision.journal import past_runs, read_run
 def list_runs(app: Application) -> tuple[Any, Iterable[str]]:
     """All past runs as data and as lines."""
     found = past_runs(app.state / "runs")
+    width = max((len(run.run) for run in found), default=0)
     lines = [
-        f"{run.run}  {run.command:8}  {run.outcome:12}"
+        f"{run.run:{width}}  {run.command:8}  {run.outcome:12}"
         + ("" if run.seconds is None else f"{run.seconds:8.1f} s")
         for run in found
     ]
