@@ -202,7 +202,7 @@ def left_out(plan: Plan, phases: Sequence[Phase]) -> list[str]:
 def render(plan: Plan, most_reasons: int = 12) -> Iterator[str]:
     """The plan as lines of text: a phase a line, below it the machines with their reasons.
 
-    Machines that differ in the same things are named together.
+    What several machines differ in is said once.
     """
     width = max(map(len, plan.decisions), default=0)
     for name, decision in plan.decisions.items():
@@ -236,8 +236,13 @@ def _silent(unreachable: Mapping[str, str]) -> Iterator[str]:
         yield "what to do about machines that do not answer: provision check"
 
 
-def _alike(reasons: Mapping[str, Sequence[str]]) -> Iterator[tuple[list[str], Sequence[str]]]:
-    groups: dict[tuple[str, ...], list[str]] = {}
+def _alike(reasons: Mapping[str, Sequence[str]]) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Machines and what all of them differ in, what most have in common first."""
+    hosts: dict[str, list[str]] = {}
     for host, why in reasons.items():
-        groups.setdefault(tuple(why), []).append(host)
-    return ((hosts, why) for why, hosts in groups.items())
+        for reason in dict.fromkeys(why):
+            hosts.setdefault(reason, []).append(host)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for reason, those in hosts.items():
+        groups.setdefault(tuple(those), []).append(reason)
+    yield from sorted(groups.items(), key=lambda group: -len(group[0]))

@@ -50,6 +50,21 @@ def test_nothing_is_told_of_machines_none_of_which_answers() -> None:
     assert next(render(plan)) == "machine  not known: none of its machines answers"
 
 
+def test_what_machines_have_in_common_is_said_once() -> None:
+    both, more = ["package knot is not installed", "no zone"], ["file /etc/key is missing"]
+    plan = Plan({"dns": Run({"n1": [*both, "no key"], "n2": [*more, *both], "n3": more})}, {})
+    assert "\n".join(render(plan)) == (
+        "dns  run on n1, n2, n3\n"
+        "       n1, n2:\n"
+        "         package knot is not installed\n"
+        "         no zone\n"
+        "       n2, n3:\n"
+        "         file /etc/key is missing\n"
+        "       n1:\n"
+        "         no key"
+    )
+
+
 def test_every_kind_of_decision_is_shown_with_its_reason() -> None:
     why = ["file /etc/a is missing, wanted present"]
     plan = Plan(
