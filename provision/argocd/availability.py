@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from provision.argocd.names import NAMESPACE
+from provision.argocd.names import DEX, NAMESPACE
 from provision.manifests import KindIn, Manifest
 
 MACHINES = 3
@@ -83,6 +83,7 @@ def spread() -> Mapping[str, Mapping[str, Any]]:
         # Never two at once: each would synchronise.
         f"Deployment {CONTROLLER}": {"spec": {"strategy": {"type": "Recreate"}, **moved}},
         f"Deployment {NOTIFICATIONS}": {"spec": moved},
+        f"Deployment {DEX}": {"spec": moved},
         f"Deployment {PROXY}": {"spec": {"strategy": in_place}},
         "Deployment argocd-repo-server": {"spec": {"strategy": in_place}},
         "Deployment argocd-server": {"spec": {"strategy": in_place}},

@@ -10,18 +10,17 @@ from typing import Any
 import yaml
 
 from provision.argocd.access import Oidc, Repository
-from provision.argocd.names import ADMIN_HASH, NAMESPACE
+from provision.argocd.names import ADMIN_HASH, DEX, NAMESPACE
 from provision.manifests import Manifest
 from provision.merge import deep_merge
 from provision.objectsecrets import referred, stored
-from provision.site import Site
+from provision.site import SecretRef, Site
 
 CLUSTER_WIDE = ("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace")
 WORKLOADS = ("Deployment", "StatefulSet")
-DEX = "argocd-dex-server"
-"""Translates other kinds of sign-on; its image is not in the bundle."""
-ANY_VERSION = ("/library/redis:", "/library/haproxy:")
-"""In references of images: a cache and the way to it, of which any version does."""
+ANY_VERSION = ("/library/redis:", "/library/haproxy:", "/dexidp/dex:")
+"""In references of images: a cache, the way to it, and Dex, of which the bundle has another version
+than the project publishes."""
 PART_OF = {"app.kubernetes.io/part-of": "argocd"}
 KNOWN_HOSTS = "argocd-ssh-known-hosts-cm"
 OIDC_SECRET = "oidc.clientSecret"  # noqa: S105 - a key of argocd-secret
@@ -33,19 +32,21 @@ Changes = Mapping[str, Mapping[str, Any]]
 
 
 def adapted(
-    published: Iterable[Manifest], changes: Changes, images: Iterable[str]
+    published: Iterable[Manifest], changes: Changes, images: Iterable[str], *, dex: bool
 ) -> Iterator[Manifest]:
-    """The published objects in their namespace, with ``changes`` and without Dex.
+    """The published objects in their namespace, with ``changes``.
 
     Parameters
     ----------
+    dex
+        Whether Dex is wanted.
     images
         References of the bundle's images, among them those of ``ANY_VERSION``.
     """
     instead = {part: image for image in images for part in ANY_VERSION if part in image}
     for item in published:
         name = item["metadata"]["name"]
-        if name.startswith(DEX):
+        if name.startswith(DEX) and not dex:
             continue
         placed = dict(item)
         if item["kind"] not in CLUSTER_WIDE:
@@ -67,7 +68,7 @@ def _from_bundle(workload: Manifest, instead: Mapping[str, str]) -> dict[str, An
 
 
 def changed_config(
-    url: str, reconciliation_seconds: int, oidc: Oidc | None, site: Site
+    url: str, reconciliation_seconds: int, oidc: Oidc | None, dex_config: str, site: Site
 ) -> dict[str, str]:
     """What the site says in ``argocd-cm``."""
     data = {
@@ -87,15 +88,15 @@ def changed_config(
         if oidc.ca is not None:
             config["rootCA"] = site.resolve(oidc.ca).read_text("utf-8")
         data["oidc.config"] = yaml.safe_dump(config, sort_keys=False)
+    if dex_config:
+        data["dex.config"] = dex_config
     return data
 
 
-def secret_data(oidc: Oidc | None, site: Site) -> dict[str, Any]:
-    """What the site says in ``argocd-secret``; the rest of it is Argo CD's own."""
+def secret_data(sign_on: Mapping[str, SecretRef], site: Site) -> dict[str, Any]:
+    """What the site says in ``argocd-secret``, ``sign_on`` by key; the rest is Argo CD's own."""
     data: dict[str, Any] = {"admin.password": stored(ADMIN_HASH)}
-    if oidc is not None:
-        data[OIDC_SECRET] = referred(oidc.client_secret, site)
-    return data
+    return data | {key: referred(secret, site) for key, secret in sign_on.items()}
 
 
 def repository_secret(name: str, repository: Repository, site: Site) -> Manifest:

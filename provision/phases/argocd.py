@@ -12,9 +12,11 @@ from pydantic import Field
 from provision import manifests
 from provision.argocd import availability
 from provision.argocd.access import Oidc, Rbac, Repository, holds_password
+from provision.argocd.dex import Github, Ldap, dex_config, dex_secrets
 from provision.argocd.names import ADMIN_HASH, ADMIN_PASSWORD, NAMESPACE, SERVER, TLS, VAULT_PATH
 from provision.argocd.objects import (
     KNOWN_HOSTS,
+    OIDC_SECRET,
     RECONCILIATION,
     Changes,
     adapted,
@@ -76,6 +78,10 @@ class ArgocdSettings(Settings):
     """Who may do what, besides the user ``admin``."""
     oidc: Oidc | None = None
     """Sign-on by an OpenID provider."""
+    github: Github | None = None
+    """Sign-on by GitHub, beside ``ldap`` or alone."""
+    ldap: Ldap | None = None
+    """Sign-on by an LDAP server, beside ``github`` or alone."""
     repositories: dict[Annotated[str, Field(pattern=DNS_LABEL)], Repository] = Field(
         default_factory=dict
     )
@@ -85,6 +91,18 @@ class ArgocdSettings(Settings):
     def count(self) -> int:
         """How many there are of what answers people and of what reads repositories."""
         return self.replicas or (availability.REPLICAS if self.high_availability else 1)
+
+    @property
+    def with_dex(self) -> bool:
+        """Whether people sign on by what does not speak OpenID."""
+        return self.github is not None or self.ldap is not None
+
+    @property
+    def sign_on(self) -> Iterator[tuple[str, str, SecretRef]]:
+        """Secrets of the sign-on: the setting, the key of argocd-secret, and which."""
+        if self.oidc is not None:
+            yield "oidc.client_secret", OIDC_SECRET, self.oidc.client_secret
+        yield from dex_secrets(self.github, self.ldap)
 
 
 class Argocd(SecretKeepingPhase):
@@ -118,6 +136,11 @@ class Argocd(SecretKeepingPhase):
                 )
         if settings.high_availability:
             yield from _availability_problems(site)
+        if settings.oidc is not None and settings.with_dex:
+            yield (
+                "argocd.oidc stands beside argocd.github or argocd.ldap, and Argo CD signs people"
+                " on by one of the two ways: leave one out, or let the provider ask the others"
+            )
         for key, reference in _references(settings):
             if reference.prompt:
                 yield (
@@ -160,7 +183,8 @@ class Argocd(SecretKeepingPhase):
             published: Sequence[Manifest] = list(availability.movable(file))
         else:
             published = self.published(context, "argocd-manifests")
-        own = list(adapted(published, _changes(site, published), context.bundle.images))
+        changes = _changes(site, published)
+        own = list(adapted(published, changes, context.bundle.images, dex=settings.with_dex))
         require_images(context.bundle, self.name, own)
         repositories = settings.repositories.items()
         return [
@@ -205,8 +229,13 @@ def _changes(site: Site, published: Sequence[Manifest]) -> Changes:
     repositories = settings.repositories.values()
     looks = {RECONCILIATION: f"{settings.reconciliation_seconds}s"}
     read_at_start = {"spec": {"template": {"metadata": {"annotations": looks}}}}
+    connectors = dex_config(settings.github, settings.ldap, site) if settings.with_dex else ""
     config = changed_config(
-        f"https://{host_of(site)}", settings.reconciliation_seconds, settings.oidc, site
+        f"https://{host_of(site)}",
+        settings.reconciliation_seconds,
+        settings.oidc,
+        connectors,
+        site,
     )
     rbac = {
         "policy.csv": settings.rbac.policy,
@@ -219,7 +248,9 @@ def _changes(site: Site, published: Sequence[Manifest]) -> Changes:
         "ConfigMap argocd-cmd-params-cm": {"data": _parameters(settings)},
         "ConfigMap argocd-rbac-cm": {"data": rbac},
         "ConfigMap argocd-tls-certs-cm": {"data": authorities(repositories, site)},
-        "Secret argocd-secret": {"data": secret_data(settings.oidc, site)},
+        "Secret argocd-secret": {
+            "data": secret_data({key: which for _, key, which in settings.sign_on}, site)
+        },
         "Service argocd-server": {
             "spec": {"type": "LoadBalancer", "loadBalancerIP": str(settings.address)}
         },
@@ -320,8 +351,8 @@ def _references(settings: ArgocdSettings) -> Iterator[tuple[str, SecretRef]]:
     for name, repository in settings.repositories.items():
         for field, reference in repository.secrets:
             yield f"argocd.repositories.{name}.{field}", reference
-    if settings.oidc is not None:
-        yield "argocd.oidc.client_secret", settings.oidc.client_secret
+    for setting, _, reference in settings.sign_on:
+        yield f"argocd.{setting}", reference
 
 
 def _files(settings: ArgocdSettings) -> Iterator[tuple[str, Path]]:
@@ -332,6 +363,8 @@ def _files(settings: ArgocdSettings) -> Iterator[tuple[str, Path]]:
                 yield f"argocd.repositories.{name}.{field}", path
     if settings.oidc is not None and settings.oidc.ca is not None:
         yield "argocd.oidc.ca", settings.oidc.ca
+    if settings.ldap is not None and settings.ldap.ca is not None:
+        yield "argocd.ldap.ca", settings.ldap.ca
 
 
 def _file_problems(key: str, path: Path) -> Iterator[str]:

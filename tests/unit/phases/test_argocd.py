@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from provision.argocd import availability
 from provision.argocd.objects import adapted
 from provision.dns.offers import Name
-from provision.phases.argocd import Argocd, _changes
+from provision.phases.argocd import Argocd, ArgocdSettings, _changes
 from provision.secretspec import Certificate
 from provision.site import Site
 from tests.support.cases import make_context, make_site
@@ -22,6 +22,19 @@ from tests.support.cases import make_context, make_site
 HOST = "argocd.site.example.org"
 REDIS = "docker.io/library/redis:7.0.15-bookworm"
 PROXY = "docker.io/library/haproxy:2.6.12-bookworm"
+OWN_DEX = "ghcr.io/dexidp/dex:v0.0.0-20260806151424-ab64ed778070"
+GITHUB = {
+    "client_id": "Iv1",
+    "client_secret": {"store": "argocd-github"},
+    "organizations": [{"name": "observatory", "teams": ["operators"]}, {"name": "friends"}],
+}
+LDAP = {
+    "server": "ldap.example.org:636",
+    "bind_dn": "cn=reader,dc=example,dc=org",
+    "bind_password": {"store": "argocd-ldap"},
+    "users": {"base": "ou=people,dc=example,dc=org"},
+    "groups": {"base": "ou=groups,dc=example,dc=org"},
+}
 
 
 def workload(kind: str, name: str, image: str) -> dict[str, Any]:
@@ -78,14 +91,17 @@ def problems(*others: str, **settings: Any) -> list[str]:
 
 def made(**settings: Any) -> dict[str, Mapping[str, Any]]:
     changes = _changes(site(**settings), PUBLISHED)
-    objects = adapted(PUBLISHED, changes, ["registry.k8s.io/pause:3", REDIS])
+    images = ["registry.k8s.io/pause:3", REDIS, OWN_DEX]
+    dex = site(**settings).settings(ArgocdSettings).with_dex
+    objects = adapted(PUBLISHED, changes, images, dex=dex)
     return {f"{item['kind']} {item['metadata']['name']}": item for item in objects}
 
 
 def available(**settings: Any) -> dict[str, Mapping[str, Any]]:
     published = list(availability.movable(AVAILABLE))
     changes = _changes(site(high_availability=True, **settings), published)
-    objects = adapted(published, changes, ["registry.k8s.io/pause:3", REDIS, PROXY])
+    images = ["registry.k8s.io/pause:3", REDIS, PROXY, OWN_DEX]
+    objects = adapted(published, changes, images, dex="ldap" in settings)
     return {f"{item['kind']} {item['metadata']['name']}": item for item in objects}
 
 
@@ -295,6 +311,104 @@ def test_sign_on_by_a_provider() -> None:
         "admin.password": {"store": "argocd/admin-password-hash"},
         "oidc.clientSecret": {"store": "oidc"},
     }
+
+
+def test_sign_on_by_what_does_not_speak_openid(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("AUTHORITY\n")
+    found = made(github=GITHUB, ldap={**LDAP, "ca": str(tmp_path / "ca.pem")})
+    (container,) = found["Deployment argocd-dex-server"]["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], container["imagePullPolicy"]) == (OWN_DEX, "IfNotPresent")
+    assert found["Service argocd-dex-server"]["metadata"]["namespace"] == "argocd"
+    config = yaml.safe_load(found["ConfigMap argocd-cm"]["data"]["dex.config"])
+    assert config["connectors"] == [
+        {
+            "type": "github",
+            "id": "github",
+            "name": "GitHub",
+            "config": {
+                "clientID": "Iv1",
+                "clientSecret": "$dex.github.clientSecret",
+                "orgs": [{"name": "observatory", "teams": ["operators"]}, {"name": "friends"}],
+                "teamNameField": "slug",
+            },
+        },
+        {
+            "type": "ldap",
+            "id": "ldap",
+            "name": "LDAP",
+            "config": {
+                "host": "ldap.example.org:636",
+                "startTLS": False,
+                "rootCAData": "QVVUSE9SSVRZCg==",
+                "bindDN": "cn=reader,dc=example,dc=org",
+                "bindPW": "$dex.ldap.bindPW",
+                "userSearch": {
+                    "baseDN": "ou=people,dc=example,dc=org",
+                    "filter": "(objectClass=person)",
+                    "username": "uid",
+                    "idAttr": "uid",
+                    "preferredUsernameAttr": "uid",
+                    "emailAttr": "mail",
+                    "nameAttr": "cn",
+                },
+                "groupSearch": {
+                    "baseDN": "ou=groups,dc=example,dc=org",
+                    "filter": "(objectClass=groupOfNames)",
+                    "userMatchers": [{"userAttr": "DN", "groupAttr": "member"}],
+                    "nameAttr": "cn",
+                },
+            },
+        },
+    ]
+    assert found["Secret argocd-secret"]["data"] == {
+        "admin.password": {"store": "argocd/admin-password-hash"},
+        "dex.github.clientSecret": {"store": "argocd-github"},
+        "dex.ldap.bindPW": {"store": "argocd-ldap"},
+    }
+
+
+def test_sign_on_by_a_directory_that_anybody_may_read() -> None:
+    found = made(ldap={"server": "ldap.example.org:389", "start_tls": True, "users": {"base": "o"}})
+    (ldap,) = yaml.safe_load(found["ConfigMap argocd-cm"]["data"]["dex.config"])["connectors"]
+    assert set(ldap["config"]) == {"host", "startTLS", "userSearch"}
+    assert list(found["Secret argocd-secret"]["data"]) == ["admin.password"]
+
+
+def test_people_sign_on_by_one_way() -> None:
+    oidc = {"issuer": "https://id.example.org", "client_id": "a", "client_secret": {"store": "x"}}
+    assert problems(github=GITHUB, ldap=LDAP) == []
+    (problem,) = problems(oidc=oidc, github=GITHUB)
+    assert problem.startswith("argocd.oidc stands beside argocd.github or argocd.ldap")
+
+
+def test_what_dex_needs_must_be_there(tmp_path: Path) -> None:
+    asked = {**GITHUB, "client_secret": {"prompt": True}}
+    told = problems(github=asked, ldap={**LDAP, "ca": str(tmp_path / "none.pem")})
+    assert [text.partition(" ")[0] for text in told] == [
+        "argocd.github.client_secret",
+        "argocd.ldap.ca",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"github": {**GITHUB, "organizations": []}}, "at least 1 item"),
+        ({"ldap": {**LDAP, "bind_password": None}}, "takes both bind_dn and bind_password"),
+        ({"ldap": {**LDAP, "server": "ldap.example.org"}}, "String should match pattern"),
+    ],
+)
+def test_what_would_let_in_anybody_or_nobody_is_refused(
+    settings: Mapping[str, Any], says: str
+) -> None:
+    with pytest.raises(ValidationError, match=says):
+        site(**settings)
+
+
+def test_dex_is_started_elsewhere_when_its_machine_is_lost() -> None:
+    assert "Deployment argocd-dex-server" not in available()
+    pod = available(ldap=LDAP)["Deployment argocd-dex-server"]["spec"]["template"]["spec"]
+    assert {one["tolerationSeconds"] for one in pod["tolerations"]} == {availability.MOVED_SECONDS}
 
 
 def test_repositories_with_all_that_it_takes_to_read_them(tmp_path: Path) -> None:

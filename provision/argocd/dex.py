@@ -1,0 +1,164 @@
+"""Sign-on by what does not speak OpenID: GitHub and LDAP, which Dex speaks it for."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import Field, model_validator
+
+from provision.explain import ENDPOINT
+from provision.site import Model, SecretRef, Site
+
+GITHUB_SECRET = "dex.github.clientSecret"  # noqa: S105 - a key of argocd-secret
+LDAP_SECRET = "dex.ldap.bindPW"  # noqa: S105 - a key of argocd-secret
+
+
+class GithubOrganization(Model):
+    """Whose members may sign in."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """As in its address."""
+    teams: tuple[str, ...] = ()
+    """Its teams whose members may; every member without it."""
+
+
+class Github(Model):
+    """Sign-on by GitHub. People's groups are ``ORGANIZATION:TEAM``."""
+
+    name: Annotated[str, Field(min_length=1)] = "GitHub"
+    """What the button says."""
+    client_id: Annotated[str, Field(min_length=1)]
+    """Of the OAuth app, whose callback is ``https://HOST/api/dex/callback``."""
+    client_secret: SecretRef
+    """The secret that goes with it."""
+    organizations: Annotated[tuple[GithubOrganization, ...], Field(min_length=1)]
+    """Nobody else is let in."""
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+(:[0-9]+)?$")] | None = None
+    """Name of a GitHub Enterprise server, whose certificate an authority signs that Debian trusts;
+    without it github.com."""
+
+
+class LdapUsers(Model):
+    """How people are found."""
+
+    base: Annotated[str, Field(min_length=1)]
+    """Where they are, such as ``ou=people,dc=example,dc=org``."""
+    filter: str = "(objectClass=person)"
+    """Which entries are people."""
+    username: Annotated[str, Field(min_length=1)] = "uid"
+    """Attribute that people sign in with, and are known by."""
+    email: Annotated[str, Field(min_length=1)] = "mail"
+    """Attribute with the address, which everyone must have who signs in."""
+    display_name: Annotated[str, Field(min_length=1)] = "cn"
+    """Attribute with the name that is shown."""
+
+
+class LdapGroups(Model):
+    """How the groups of people are found."""
+
+    base: Annotated[str, Field(min_length=1)]
+    """Where they are, such as ``ou=groups,dc=example,dc=org``."""
+    filter: str = "(objectClass=groupOfNames)"
+    """Which entries are groups."""
+    member: Annotated[str, Field(min_length=1)] = "member"
+    """Attribute of a group that names its members, such as ``memberUid``."""
+    user: Annotated[str, Field(min_length=1)] = "DN"
+    """Attribute of people by which it names them, or ``DN`` for the entry's own name."""
+    name: Annotated[str, Field(min_length=1)] = "cn"
+    """Attribute with the group's name."""
+
+
+class Ldap(Model):
+    """Sign-on by an LDAP server, always over TLS."""
+
+    name: Annotated[str, Field(min_length=1)] = "LDAP"
+    """What the button says."""
+    server: Annotated[str, Field(pattern=ENDPOINT)]
+    """``HOST:PORT``; 636 usually."""
+    start_tls: bool = False
+    """Whether TLS begins after the connection (389 usually), and not with it."""
+    ca: Path | None = None
+    """PEM file of the authority that signs the server's certificate, relative to the site file;
+    without it those that Debian trusts."""
+    bind_dn: str | None = None
+    """Who looks people up, such as ``cn=reader,dc=example,dc=org``; anybody without it."""
+    bind_password: SecretRef | None = None
+    """The password that goes with it."""
+    users: LdapUsers
+    """How people are found."""
+    groups: LdapGroups | None = None
+    """How their groups are found; nobody has one without it."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.bind_dn is None) != (self.bind_password is None):
+            raise ValueError("takes both bind_dn and bind_password, or none of them")
+        return self
+
+
+def dex_secrets(github: Github | None, ldap: Ldap | None) -> Iterator[tuple[str, str, SecretRef]]:
+    """The site's secrets: the setting below ``argocd``, the key of argocd-secret, and which."""
+    if github is not None:
+        yield "github.client_secret", GITHUB_SECRET, github.client_secret
+    if ldap is not None and ldap.bind_password is not None:
+        yield "ldap.bind_password", LDAP_SECRET, ldap.bind_password
+
+
+def dex_config(github: Github | None, ldap: Ldap | None, site: Site) -> str:
+    """Dex's configuration as Argo CD takes it, which adds all but the connectors itself."""
+    connectors = []
+    if github is not None:
+        connectors.append(_connector("github", github.name, _github(github)))
+    if ldap is not None:
+        connectors.append(_connector("ldap", ldap.name, _ldap(ldap, site)))
+    return yaml.safe_dump({"connectors": connectors}, sort_keys=False)
+
+
+def _connector(kind: str, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return {"type": kind, "id": kind, "name": name, "config": settings}
+
+
+def _github(github: Github) -> dict[str, Any]:
+    organizations = [
+        {"name": one.name, **({"teams": list(one.teams)} if one.teams else {})}
+        for one in github.organizations
+    ]
+    return {
+        "clientID": github.client_id,
+        "clientSecret": f"${GITHUB_SECRET}",
+        "orgs": organizations,
+        # A team is then called as in its address, and not as it likes to be called today.
+        "teamNameField": "slug",
+        **({"hostName": github.host} if github.host else {}),
+    }
+
+
+def _ldap(ldap: Ldap, site: Site) -> dict[str, Any]:
+    users = ldap.users
+    found: dict[str, Any] = {"host": ldap.server, "startTLS": ldap.start_tls}
+    if ldap.ca is not None:
+        found["rootCAData"] = base64.b64encode(site.resolve(ldap.ca).read_bytes()).decode("ascii")
+    if ldap.bind_dn is not None:
+        found |= {"bindDN": ldap.bind_dn, "bindPW": f"${LDAP_SECRET}"}
+    found["userSearch"] = {
+        "baseDN": users.base,
+        "filter": users.filter,
+        "username": users.username,
+        "idAttr": users.username,
+        "preferredUsernameAttr": users.username,
+        "emailAttr": users.email,
+        "nameAttr": users.display_name,
+    }
+    if ldap.groups is not None:
+        groups = ldap.groups
+        found["groupSearch"] = {
+            "baseDN": groups.base,
+            "filter": groups.filter,
+            "userMatchers": [{"userAttr": groups.user, "groupAttr": groups.member}],
+            "nameAttr": groups.name,
+        }
+    return found
