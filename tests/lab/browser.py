@@ -66,9 +66,14 @@ class Person:
         """Click on what :meth:`see` sees."""
         self.see(selector, text, seconds=seconds).click()
 
-    def sign_in(self, user: str, password: str) -> None:
-        """Fill in the form that asks for a password, and send it."""
-        self.see("input[name=username]").send_keys(user)
+    def sign_in(self, user: str, password: str, *, field: str = "username") -> None:
+        """Fill in the form that asks for a password, and send it.
+
+        Parameters
+        ----------
+        field : what the form calls the one for the user's name.
+        """
+        self.see(f"input[name={field}]").send_keys(user)
         self.see("input[name=password]").send_keys(password, Keys.ENTER)
 
     def new_notebook(self, *, seconds: float = 120) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
 import re
@@ -12,12 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import pytest
 
 from tests.bench.platform import errors, measured_platform
-from tests.lab import leaks
+from tests.lab import directory, leaks
 from tests.lab.browser import Person, browser
 from tests.lab.machines import ROOT, Lab
 from tests.lab.outage import Ask, watching
@@ -39,6 +41,7 @@ CLUSTER_WIDE = (
     ("clusterrole", "ingress"),
     ("clusterrolebinding", "ingress"),
 )
+DEX_KINDS = "deployment,pod,service,serviceaccount,role,rolebinding,networkpolicy"
 NAMESPACES = ("smoke", "notebooks", "landing", "sign-on", "directory", "ingress")
 
 
@@ -296,6 +299,101 @@ def announcing(platform: Platform) -> str:
         if machine.run("cat /sys/class/net/eth0/address").strip() in shown:
             return str(name)
     raise AssertionError(f"nobody announces {address}: {shown!r}")
+
+
+def test_argo_cd_signs_people_on_by_what_does_not_speak_openid(
+    platform: Platform, tmp_path: Path, report: Callable[[str], None]
+) -> None:
+    """By a directory to the end; by GitHub, which the lab does not reach, as far as its door."""
+    lab = platform.lab
+    secret = tmp_path / "github"
+    secret.touch(0o600)
+    secret.write_text("of-github")
+    github = {
+        "client_id": "the-labs",
+        "client_secret": {"file": str(secret)},
+        "organizations": [{"name": "observatory"}],
+    }
+
+    def with_sign_on(site: dict[str, Any]) -> None:
+        _absolute(site)
+        policy = f"g, {directory.GROUP}, role:admin"
+        site["argocd"] |= {"github": github, "ldap": people, "rbac": {"policy": policy}}
+
+    with directory.directory(lab, tmp_path) as people:
+        changed = lab.changed(tmp_path, with_sign_on)
+        started = time.monotonic()
+        changed.provision("up", "--no-verify")
+        report(f"Argo CD has another sign-on after {time.monotonic() - started:.0f} s")
+        changed.provision("plan", expect=0)
+        asyncio.run(_led_to_github(platform))
+        host = {argocd_host(platform): platform.argocd}
+        for user, groups in ((directory.MEMBER, f'["{directory.GROUP}"]'), (directory.OTHER, "")):
+            home = tmp_path / user
+            home.mkdir()
+            with browser(home, [platform.site_ca], host, PICTURES) as person:
+                _sign_on(person, platform, user, groups)
+        lab.provision("up", "--no-verify")
+    lab.provision("plan", expect=0)
+    left = lab.kubectl("-n", "argocd", "get", DEX_KINDS, "-o", "name")
+    for part in ("configmap/argocd-cm", "secret/argocd-secret"):
+        left += lab.kubectl(
+            "-n",
+            "argocd",
+            "get",
+            part,
+            "-o",
+            "go-template={{range $key, $_ := .data}}{{$key}} {{end}}",
+        )
+    assert "dex" not in left
+
+
+def _absolute(site: dict[str, Any]) -> None:
+    """Make what the site file names relative to itself right for any folder."""
+    folder = SITE_FILE.parent
+    policies = site["vault"]["policies"]
+    policies.update({name: str(folder / path) for name, path in policies.items()})
+    for one in site["argocd"]["repositories"].values():
+        one["ca"] = str((folder / one["ca"]).resolve())
+
+
+def argocd_host(platform: Platform) -> str:
+    """The name by which Argo CD is reached."""
+    return "argocd." + platform.host.partition(".")[2]
+
+
+def _sign_on(person: Person, platform: Platform, user: str, groups: str) -> None:
+    """Sign on by the directory; who is in the group may see applications, and nobody else."""
+    url = f"https://{argocd_host(platform)}"
+    who = f"{url}/api/v1/session/userinfo"
+    person.open(f"{url}/auth/login?return_url={who}")
+    person.click("a", "Log in with LDAP")
+    person.picture("argocd-sign-on")
+    person.sign_in(user, "a wrong one", field="login")
+    person.see("#login-error")
+    person.open(f"{url}/auth/login?return_url={who}")
+    person.click("a", "Log in with LDAP")
+    person.sign_in(user, directory.PASSWORD, field="login")
+    said = json.loads(person.see("pre", "loggedIn").text)
+    assert person.at == who
+    assert said["loggedIn"] is True
+    assert said.get("groups") == (json.loads(groups) if groups else None)
+    person.open(f"{url}/api/v1/applications")
+    listed = json.loads(person.see("pre", "metadata").text)["items"]
+    assert bool(listed) == bool(groups)
+
+
+async def _led_to_github(platform: Platform) -> None:
+    url = f"https://{argocd_host(platform)}"
+    async with smoke.browser(platform.site_ca, platform.argocd) as session:
+        async with session.get(f"{url}/auth/login") as answer:
+            (link,) = re.findall(r'href="(/api/dex/auth/github[^"]*)"', await answer.text())
+        async with session.get(f"{url}{html.unescape(link)}", allow_redirects=False) as answer:
+            sent = urlsplit(answer.headers["Location"])
+    assert (sent.hostname, sent.path) == ("github.com", "/login/oauth/authorize")
+    asked = parse_qs(sent.query)
+    assert asked["client_id"] == ["the-labs"]
+    assert asked["redirect_uri"] == [f"{url}/api/dex/callback"]
 
 
 def test_no_secret_of_the_platform_is_told(platform: Platform, watch: ProcessWatch) -> None:
