@@ -11,7 +11,7 @@ from provision import leftovers
 from provision.app import SITE_MARKER, Application
 from provision.checks import Finding, Severity
 from provision.engine import STOPPED, Engine, Interrupt, Outcome
-from provision.errors import FindingsError, OperatorError, UsageError
+from provision.errors import FindingsError, UsageError
 from provision.events import Emit, Event
 from provision.facts import Facts, MachineFacts, Query
 from provision.locallock import local_lock
@@ -61,6 +61,7 @@ def bring_up(
     prune: bool = False,
     with_data: Sequence[str] = (),
     agreed: Callable[[Plan], None] = lambda _: None,
+    prove: bool = False,
 ) -> Outcome:
     """Make the site true, and where anything was changed prove what it promises.
 
@@ -72,6 +73,8 @@ def bring_up(
         Components that may be taken off although they hold data.
     agreed
         Raises where the plan is not one that may be carried out.
+    prove
+        Prove it even where nothing is to be done.
 
     Raises
     ------
@@ -93,6 +96,7 @@ def bring_up(
             prune=prune,
             with_data=with_data,
             agreed=agreed,
+            prove=prove,
         )
         recording.outcome = outcome.word
         return outcome
@@ -109,6 +113,7 @@ def _bring_up(
     prune: bool,
     with_data: Sequence[str],
     agreed: Callable[[Plan], None],
+    prove: bool,
 ) -> Outcome:
     emit = recording.emit
     engine = _engine(app, phases, emit, interrupt)
@@ -126,7 +131,8 @@ def _bring_up(
         if interrupt.after_step():
             return Outcome(plan.decisions, plan.unreachable, stopped=STOPPED)
         if not (plan.changes or (prune and plan.leftovers)):
-            return engine.settle(plan, looking[0].result())
+            outcome = engine.settle(plan, looking[0].result())
+            return _proven(app, emit, outcome) if prove and outcome.complete else outcome
     with app.machines.lock(holder(recording.run)) as lock:
         plan, facts = make_plan(app, only)
         refuse_blocked(plan)
@@ -146,8 +152,7 @@ def _bring_up(
             outcome = replace(outcome, removed=_prune(app, plan, emit, interrupt))
         if not (verify and outcome.changed and outcome.complete):
             return outcome
-        emit(Event("notice", text="verifying with throw-away objects"))
-        return replace(outcome, error=_verify(app, emit))
+        return _proven(app, emit, outcome)
 
 
 def _mention(plan: Plan, emit: Emit) -> None:
@@ -168,12 +173,15 @@ def _prune(app: Application, plan: Plan, emit: Emit, interrupt: Interrupt) -> li
     return removed
 
 
-def _verify(app: Application, emit: Emit) -> OperatorError | None:
+def _proven(app: Application, emit: Emit, outcome: Outcome) -> Outcome:
+    """The outcome, with what the site does not keep of its promises."""
+
     def tell(verdict: Verdict) -> Verdict:
         emit(Event("notice", text=verdict.row(), data={"verdict": asdict(verdict)}))
         return verdict
 
-    return verify_site(app, tell=tell).failure()
+    emit(Event("notice", text="verifying with throw-away objects"))
+    return replace(outcome, error=verify_site(app, tell=tell).failure())
 
 
 def _engine(

@@ -129,9 +129,9 @@ def watch_site(
         with _working_on(site) as application:
             return make_plan(application)[0]
 
-    def apply(site: Site, agreed: Agreed) -> Outcome:
+    def apply(site: Site, agreed: Agreed, prove: bool) -> Outcome:
         with _working_on(site) as application:
-            return bring_up(application, reporter, interrupt, agreed=agreed)
+            return bring_up(application, reporter, interrupt, agreed=agreed, prove=prove)
 
     watcher = Watcher(
         started,

@@ -22,7 +22,6 @@ from provision.errors import (
     UnreachableError,
 )
 from provision.plan import Plan, render
-from provision.proof import NotProvenError
 from provision.site import LoadedSite, Site
 from provision.watch import baseline, pending
 from provision.watch.baseline import Baseline
@@ -36,6 +35,7 @@ from provision.yamlfile import YamlFile, read_yaml
 ATTEMPT = "attempt"
 """What is kept from before a commit is applied until that has ended well."""
 DIED = "the watcher ended while it applied this"
+STOPPED = "the watcher was stopped before it had proven this"
 SHORT = 12
 """Digits of a commit that people are shown."""
 
@@ -138,7 +138,8 @@ class Watcher:
     plan
         What applying a site would do.
     apply
-        Applies a site, unless its plan is not agreed to.
+        Applies a site, unless its plan is not agreed to, and proves it where anything was changed,
+        or where it is told to.
     announce
         Tells what is about to be done.
     stopping
@@ -155,7 +156,7 @@ class Watcher:
         judge: Judge,
         optional: Collection[str],
         plan: Callable[[Site], Plan],
-        apply: Callable[[Site, Agreed], Ended],
+        apply: Callable[[Site, Agreed, bool], Ended],
         announce: Announce,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -244,8 +245,10 @@ class Watcher:
         if at_all and not reasons and differs.kind.value not in base.policy.unattended:
             reasons.append(f"watch.unattended does not name {differs.kind}")
         attempt = self.store.read(ATTEMPT) or {}
-        left = plan.changes or attempt.get("unproven", False)
-        if attempt.get("commit") == new.commit and (reasons or left):
+        again = attempt.get("commit") == new.commit and (reasons or plan.changes)
+        # Whatever is applied is proven; where nothing is to be applied, it would never be.
+        unproven = attempt.get("unproven", False) and not plan.changes
+        if again or unproven:
             reasons.append(f"the last attempt did not end well: {attempt.get('what', '')}")
         return reasons
 
@@ -289,7 +292,9 @@ class Watcher:
         self.store.write(ATTEMPT, {"commit": look.commit, "what": DIED, "unproven": True})
         self.store.remove(pending.APPROVAL)
         try:
-            ended = self.apply(look.loaded.site, _Agreement(look, given, self.announce))
+            unproven = before is not None and before.get("unproven", False)
+            agreement = _Agreement(look, given, self.announce)
+            ended = self.apply(look.loaded.site, agreement, unproven)
         except (LockedError, SilentError):
             self._give_back(given, before)
             raise
@@ -302,7 +307,9 @@ class Watcher:
         if ended.complete:
             return self._settled(look, given)
         if ended.word == "interrupted" and not _went_wrong(ended, look.plan):
-            self._give_back(given, before)
+            # It may have been stopped after the last step, and then nothing is left to do.
+            attempt = before or {"commit": "", "what": STOPPED}
+            self._give_back(given, {**attempt, "unproven": True})
             return _stopped(look.commit)
         if ended.error is not None:
             return self._failed(look, str(ended.error).partition("\n")[0], ended.error)
@@ -324,15 +331,15 @@ class Watcher:
 
     def _failed(self, look: _Look, what: str, error: OperatorError) -> Standing:
         """Remember that the commit failed, and ``what`` with."""
-        # Machines that are as it says do not show that it keeps no promise.
-        unproven = isinstance(error, NotProvenError)
+        # Who puts right what a machine failed at does so by `up`, which proves it.
+        unproven = not isinstance(error, PhaseFailedError)
         self.store.write(ATTEMPT, {"commit": look.commit, "what": what, "unproven": unproven})
         # Who gave one while it was applied did not know of the failure.
         self.store.remove(pending.APPROVAL)
         told = (
             f"commit {look.commit[:SHORT]} could not be applied: {error}\n"
-            "it is not tried again by itself; what is left to do waits for an approval from the"
-            " next round on"
+            "it is not tried again by itself; what is left to do or to prove waits for an approval"
+            " from the next round on"
         )
         data = {"watch": "failed", "commit": look.commit, "error": str(error)}
         return Standing("failed", told, error.exit_code, data, fresh=True)

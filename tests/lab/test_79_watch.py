@@ -23,6 +23,7 @@ DAMAGED = "/etc/modules-load.d/provision.conf"
 SYSCTLS = "/etc/sysctl.d/95-provision.conf"
 SYSCTL = "net.ipv4.tcp_keepalive_time"
 WANTED = "1234"
+VERIFYING = "verifying with throw-away objects"
 
 
 @dataclass
@@ -93,6 +94,23 @@ def test_what_was_damaged_by_hand_is_repaired(
         ["watch", "applying"],
         ["up", "done"],
     ]
+
+
+def test_what_was_applied_and_not_proven_is_proven_once_it_is_allowed(followed: Followed) -> None:
+    """The watcher is killed while it proves what it repaired."""
+    followed.lab.machines[VICTIM].run(f"echo '# by hand' >> {DAMAGED}")
+    watching = followed.lab.start("watch", "--once")
+    assert watching.stdout is not None
+    for line in watching.stdout:
+        if VERIFYING in line:
+            watching.kill()
+    assert watching.wait() != ExitCode.OK
+    followed.lab.provision("plan", expect=0)
+    waits = followed.lab.provision("watch", "--once", expect=ExitCode.CHANGES)
+    assert "the watcher ended while it applied this" in waits
+    followed.approve()
+    assert VERIFYING in followed.lab.provision("watch", "--once")
+    followed.lab.provision("watch", "--once", expect=0)
 
 
 def test_a_changed_value_waits_until_it_is_approved(followed: Followed) -> None:

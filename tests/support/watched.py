@@ -97,6 +97,12 @@ class Machines:
     fails: OperatorError | None = None
     unproven: OperatorError | None = None
     """What proofs say once everything is applied."""
+    silence: OperatorError | None = None
+    """Why nothing can be proven."""
+    stops_last: bool = False
+    """Whether it is stopped once everything is applied."""
+    proofs: int = 0
+    """How often they were asked."""
     leaves: str = ""
     """A machine that applying leaves behind."""
     interrupted: bool = False
@@ -118,21 +124,26 @@ class Machines:
         decisions = {"machine": Blocked([self.blocked]) if self.blocked else decision}
         return Plan(decisions, dict.fromkeys(sorted(self.silent), "no answer"))
 
-    def apply(self, site: Site, agreed: Agreed) -> Outcome:
+    def apply(self, site: Site, agreed: Agreed, prove: bool = False) -> Outcome:
         self.meanwhile()
         plan = self.plan(site)
         agreed(plan)
         if self.fails is not None:
             raise self.fails
-        stopped = STOPPED if self.interrupted else ""
-        if stopped and not self.leaves:
+        stopped = STOPPED if self.interrupted or self.stops_last else ""
+        if self.interrupted and not self.leaves:
             return Outcome(plan.decisions, {}, stopped=stopped)
         self.applied.append(site.digest)
         for host in site.hosts:
             if host != self.leaves:
                 self.made[host] = like(site)
         failed = {self.leaves: "it broke"} if self.leaves else {}
-        return Outcome(plan.decisions, failed, stopped=stopped, error=self.unproven)
+        if (plan.changes or prove) and not failed and not stopped:
+            self.proofs += 1
+            if self.silence is not None:
+                raise self.silence
+            return Outcome(plan.decisions, failed, error=self.unproven)
+        return Outcome(plan.decisions, failed, stopped=stopped)
 
     def damage(self, host: str) -> None:
         self.made[host] = "damaged"

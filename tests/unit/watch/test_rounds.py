@@ -517,21 +517,70 @@ def test_what_failed_is_not_tried_again_by_itself(watched: Watched) -> None:
     assert watcher.once().fresh
 
 
-def test_what_was_applied_and_not_proven_waits_although_nothing_is_left_to_do(
-    watched: Watched,
-) -> None:
-    watcher = adopted(watched)
-    before = watcher.in_force().commit
-    watched.commits.commit({"site.yaml": watched.commits.site(text=MORE)})
+def disproven(watched: Watched) -> str:
     watched.machines.unproven = NotProvenError("n5 keeps no promise", fix="provision verify")
-    assert watcher.once().code is ExitCode.UNHEALTHY
-    watched.machines.unproven = None
-    standing = watcher.once()
-    assert reasons(standing) == "the last attempt did not end well: n5 keeps no promise"
-    assert watcher.in_force().commit == before
-    allow(watched, waits(standing))
-    assert watcher.once().word == "done"
-    assert watcher.in_force().commit != before
+    return "n5 keeps no promise"
+
+
+def silenced(watched: Watched) -> str:
+    watched.machines.silence = UnreachableError("the API does not answer")
+    return "the API does not answer"
+
+
+def stopped_last(watched: Watched) -> str:
+    watched.machines.stops_last = True
+    return "the watcher was stopped before it had proven this"
+
+
+@pytest.fixture(params=[disproven, silenced, stopped_last])
+def applied(watched: Watched, request: pytest.FixtureRequest) -> Watcher:
+    """A watcher whose commit, an addition, is on every machine and not proven, and waits."""
+    watcher = adopted(watched)
+    watched.commits.commit({"site.yaml": watched.commits.site(text=MORE)})
+    why = request.param(watched)
+    assert watcher.once().word in ("failed", "interrupted")
+    machines = watched.machines
+    machines.unproven, machines.silence, machines.stops_last = None, None, False
+    assert machines.made["n5"] == machines.made["n1"]
+    assert reasons(watcher.once()) == f"the last attempt did not end well: {why}"
+    return watcher
+
+
+def test_what_was_applied_and_not_proven_is_proven_once_it_is_allowed(
+    watched: Watched, applied: Watcher
+) -> None:
+    before, proofs = applied.in_force().commit, watched.machines.proofs
+    allow(watched, waits(applied.once()))
+    assert applied.once().word == "done"
+    assert watched.machines.proofs == proofs + 1
+    assert applied.in_force().commit != before
+    assert not applied.once().fresh
+
+
+def test_what_is_allowed_and_again_not_proven_waits_again(
+    watched: Watched, applied: Watcher
+) -> None:
+    allow(watched, waits(applied.once()))
+    disproven(watched)
+    assert applied.once().code is ExitCode.UNHEALTHY
+    assert "n5 keeps no promise" in reasons(applied.once())
+
+
+def test_another_commit_does_not_take_over_what_was_not_proven(
+    watched: Watched, applied: Watcher
+) -> None:
+    watched.commits.commit({"README": "other words\n"})
+    assert "did not end well" in reasons(applied.once())
+
+
+def test_another_commit_that_changes_something_is_proven_by_itself(
+    watched: Watched, applied: Watcher
+) -> None:
+    more = MORE.replace("10.0.0.15}", "10.0.0.15}\n  n6: {address: 10.0.0.16}")
+    commit = watched.commits.commit({"site.yaml": watched.commits.site(text=more)})
+    proofs = watched.machines.proofs
+    assert applied.once().word == "done"
+    assert (watched.machines.proofs, applied.in_force().commit) == (proofs + 1, commit)
 
 
 def test_what_somebody_completed_by_hand_is_taken_over(watched: Watched) -> None:
