@@ -37,7 +37,8 @@ OWN_KINDS = (
     ("rbac.authorization.k8s.io/v1", "Role"),
     ("v1", "ServiceAccount"),
 )
-"""Kinds of what only one of the two shapes has. No Secret: Argo CD makes that of Redis itself."""
+"""Kinds of what comes and goes with the shape, and of Dex. No Secret: Argo CD makes that of Redis
+itself."""
 KINDS = tuple(KindIn(*kind, NAMESPACE) for kind in OWN_KINDS)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from provision.explain import ENDPOINT
 from provision.site import Model, SecretRef, Site
@@ -17,13 +17,20 @@ GITHUB_SECRET = "dex.github.clientSecret"  # noqa: S105 - a key of argocd-secret
 LDAP_SECRET = "dex.ldap.bindPW"  # noqa: S105 - a key of argocd-secret
 
 
+Team = Annotated[str, Field(pattern=r"^[a-z0-9._-]+$")]
+Attribute = Annotated[str, Field(min_length=1)]
+Filter = Annotated[str, Field(pattern=r"^\(.+\)$")]
+"""In the notation of RFC 4515."""
+GITHUB = "github.com"
+
+
 class GithubOrganization(Model):
     """Whose members may sign in."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
     """As in its address."""
-    teams: tuple[str, ...] = ()
-    """Its teams whose members may; every member without it."""
+    teams: Annotated[tuple[Team, ...], Field(min_length=1)] | None = None
+    """Its teams whose members may, as in their addresses; every member without it."""
 
 
 class Github(Model):
@@ -41,19 +48,27 @@ class Github(Model):
     """Name of a GitHub Enterprise server, whose certificate an authority signs that Debian trusts;
     without it github.com."""
 
+    @field_validator("host")
+    @classmethod
+    def _enterprise(cls, host: str | None) -> str | None:
+        if host is not None and host.lower() == GITHUB:
+            raise ValueError(f"is for other servers than {GITHUB}; leave it out")
+        return host
+
 
 class LdapUsers(Model):
     """How people are found."""
 
     base: Annotated[str, Field(min_length=1)]
     """Where they are, such as ``ou=people,dc=example,dc=org``."""
-    filter: str = "(objectClass=person)"
+    filter: Filter = "(objectClass=person)"
     """Which entries are people."""
-    username: Annotated[str, Field(min_length=1)] = "uid"
-    """Attribute that people sign in with, and are known by."""
-    email: Annotated[str, Field(min_length=1)] = "mail"
-    """Attribute with the address, which everyone must have who signs in."""
-    display_name: Annotated[str, Field(min_length=1)] = "cn"
+    username: Attribute = "uid"
+    """Attribute that people sign in with. This and the next two are to be spelled as the server
+    spells them, and whoever lacks one of them is not let in."""
+    email: Attribute = "mail"
+    """Attribute with the address."""
+    display_name: Attribute = "cn"
     """Attribute with the name that is shown."""
 
 
@@ -62,13 +77,13 @@ class LdapGroups(Model):
 
     base: Annotated[str, Field(min_length=1)]
     """Where they are, such as ``ou=groups,dc=example,dc=org``."""
-    filter: str = "(objectClass=groupOfNames)"
+    filter: Filter = "(objectClass=groupOfNames)"
     """Which entries are groups."""
-    member: Annotated[str, Field(min_length=1)] = "member"
+    member: Attribute = "member"
     """Attribute of a group that names its members, such as ``memberUid``."""
-    user: Annotated[str, Field(min_length=1)] = "DN"
+    user: Attribute = "DN"
     """Attribute of people by which it names them, or ``DN`` for the entry's own name."""
-    name: Annotated[str, Field(min_length=1)] = "cn"
+    name: Attribute = "cn"
     """Attribute with the group's name."""
 
 
@@ -84,7 +99,7 @@ class Ldap(Model):
     ca: Path | None = None
     """PEM file of the authority that signs the server's certificate, relative to the site file;
     without it those that Debian trusts."""
-    bind_dn: str | None = None
+    bind_dn: Annotated[str, Field(min_length=1)] | None = None
     """Who looks people up, such as ``cn=reader,dc=example,dc=org``; anybody without it."""
     bind_password: SecretRef | None = None
     """The password that goes with it."""
@@ -148,7 +163,8 @@ def _ldap(ldap: Ldap, site: Site) -> dict[str, Any]:
         "baseDN": users.base,
         "filter": users.filter,
         "username": users.username,
-        "idAttr": users.username,
+        # Not the user name: Argo CD goes by it, and one who is called admin would be its admin.
+        "idAttr": "DN",
         "preferredUsernameAttr": users.username,
         "emailAttr": users.email,
         "nameAttr": users.display_name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,15 @@ from provision import manifests
 from provision.argocd import availability
 from provision.argocd.access import Oidc, Rbac, Repository, holds_password
 from provision.argocd.dex import Github, Ldap, dex_config, dex_secrets
-from provision.argocd.names import ADMIN_HASH, ADMIN_PASSWORD, NAMESPACE, SERVER, TLS, VAULT_PATH
+from provision.argocd.names import (
+    ADMIN_HASH,
+    ADMIN_PASSWORD,
+    DEX,
+    NAMESPACE,
+    SERVER,
+    TLS,
+    VAULT_PATH,
+)
 from provision.argocd.objects import (
     KNOWN_HOSTS,
     OIDC_SECRET,
@@ -183,8 +191,7 @@ class Argocd(SecretKeepingPhase):
             published: Sequence[Manifest] = list(availability.movable(file))
         else:
             published = self.published(context, "argocd-manifests")
-        changes = _changes(site, published)
-        own = list(adapted(published, changes, context.bundle.images, dex=settings.with_dex))
+        own = list(laid_over(site, published, context.bundle.images))
         require_images(context.bundle, self.name, own)
         repositories = settings.repositories.items()
         return [
@@ -223,6 +230,14 @@ def host_of(site: Site) -> str:
     return site.settings(ArgocdSettings).host or f"argocd.{site.settings(DnsSettings).zone}"
 
 
+def laid_over(
+    site: Site, published: Sequence[Manifest], images: Iterable[str]
+) -> Iterator[Manifest]:
+    """The published objects as the site wants them, with images of the bundle (``images``)."""
+    settings = site.settings(ArgocdSettings)
+    return adapted(published, _changes(site, published), images, dex=settings.with_dex)
+
+
 def _changes(site: Site, published: Sequence[Manifest]) -> Changes:
     """What the site says of the published objects, by their kinds and names."""
     settings = site.settings(ArgocdSettings)
@@ -259,6 +274,7 @@ def _changes(site: Site, published: Sequence[Manifest]) -> Changes:
             "spec": {**read_at_start["spec"], "replicas": settings.count}
         },
         "Deployment argocd-server": {"spec": _servers(settings.count)},
+        f"Deployment {DEX}": {"spec": _as_they_are()},
     }
     own_keys = host_keys(repositories, site)
     if own_keys:
@@ -309,6 +325,12 @@ def _servers(replicas: int) -> dict[str, Any]:
     shared = [{"name": "ARGOCD_API_SERVER_REPLICAS", "value": str(replicas)}]
     container = {"name": "argocd-server", "env": shared}
     return {"replicas": replicas, "template": {"spec": {"containers": [container]}}}
+
+
+def _as_they_are() -> dict[str, Any]:
+    # Dex would take a secret that begins with a dollar sign for a variable of its environment.
+    plain = [{"name": "DEX_EXPAND_ENV", "value": "false"}]
+    return {"template": {"spec": {"containers": [{"name": "dex", "env": plain}]}}}
 
 
 def _certificate(site: Site) -> Manifest:

@@ -19,10 +19,11 @@ NAMESPACE = "people"
 HOST = f"ldap.{NAMESPACE}.svc.cluster.local"
 PORT = 1636
 READER = "cn=reader,dc=people"
-# What Dex would take for a variable of its environment.
-READER_PASSWORD = "reads $HOME and $$"
+# What Dex would take for variables of its environment.
+READER_PASSWORD = "$HOME is what it reads, and $$"
 GROUP = "operators"
-MEMBER, OTHER = "grace", "edsger"
+# Argo CD has an administrator of that name, who is somebody else.
+MEMBER, OTHER = "grace", "admin"
 PASSWORD = "of both of them"
 SLAPD = f"""\
 include /etc/ldap/schema/core.schema

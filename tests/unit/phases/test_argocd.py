@@ -12,9 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from provision.argocd import availability
-from provision.argocd.objects import adapted
 from provision.dns.offers import Name
-from provision.phases.argocd import Argocd, ArgocdSettings, _changes
+from provision.phases.argocd import Argocd, laid_over
 from provision.secretspec import Certificate
 from provision.site import Site
 from tests.support.cases import make_context, make_site
@@ -37,8 +36,13 @@ LDAP = {
 }
 
 
-def workload(kind: str, name: str, image: str) -> dict[str, Any]:
-    container = {"name": name, "image": image, "imagePullPolicy": "Always", "env": [{"name": "A"}]}
+def workload(kind: str, name: str, image: str, called: str = "") -> dict[str, Any]:
+    container = {
+        "name": called or name,
+        "image": image,
+        "imagePullPolicy": "Always",
+        "env": [{"name": "A"}],
+    }
     spec = {"template": {"metadata": {}, "spec": {"containers": [container]}}}
     return {"kind": kind, "metadata": {"name": name}, "spec": spec}
 
@@ -57,7 +61,7 @@ PUBLISHED: list[dict[str, Any]] = [
     {"kind": "Secret", "metadata": {"name": "argocd-secret"}, "type": "Opaque"},
     {"kind": "Service", "metadata": {"name": "argocd-server"}, "spec": {"ports": []}},
     {"kind": "Service", "metadata": {"name": "argocd-dex-server"}, "spec": {}},
-    workload("Deployment", "argocd-dex-server", "ghcr.io/dexidp/dex:v2"),
+    workload("Deployment", "argocd-dex-server", "ghcr.io/dexidp/dex:v2", "dex"),
     workload("Deployment", "argocd-redis", "public.ecr.aws/docker/library/redis:8-alpine"),
     workload("Deployment", "argocd-repo-server", OWN),
     workload("Deployment", "argocd-server", OWN),
@@ -80,6 +84,10 @@ AVAILABLE: list[dict[str, Any]] = [
 """As much of the highly available manifests as is changed."""
 
 
+def github(name: str, **settings: Any) -> dict[str, Any]:
+    return {**GITHUB, "organizations": [{"name": name, **settings}]}
+
+
 def site(*others: str, **settings: Any) -> Site:
     changes = {"argocd": {"address": "192.0.2.205", "host": HOST, **settings}}
     return make_site(changes, "load_balancer", *others)
@@ -90,18 +98,15 @@ def problems(*others: str, **settings: Any) -> list[str]:
 
 
 def made(**settings: Any) -> dict[str, Mapping[str, Any]]:
-    changes = _changes(site(**settings), PUBLISHED)
     images = ["registry.k8s.io/pause:3", REDIS, OWN_DEX]
-    dex = site(**settings).settings(ArgocdSettings).with_dex
-    objects = adapted(PUBLISHED, changes, images, dex=dex)
+    objects = laid_over(site(**settings), PUBLISHED, images)
     return {f"{item['kind']} {item['metadata']['name']}": item for item in objects}
 
 
 def available(**settings: Any) -> dict[str, Mapping[str, Any]]:
     published = list(availability.movable(AVAILABLE))
-    changes = _changes(site(high_availability=True, **settings), published)
     images = ["registry.k8s.io/pause:3", REDIS, PROXY, OWN_DEX]
-    objects = adapted(published, changes, images, dex="ldap" in settings)
+    objects = laid_over(site(high_availability=True, **settings), published, images)
     return {f"{item['kind']} {item['metadata']['name']}": item for item in objects}
 
 
@@ -318,6 +323,7 @@ def test_sign_on_by_what_does_not_speak_openid(tmp_path: Path) -> None:
     found = made(github=GITHUB, ldap={**LDAP, "ca": str(tmp_path / "ca.pem")})
     (container,) = found["Deployment argocd-dex-server"]["spec"]["template"]["spec"]["containers"]
     assert (container["image"], container["imagePullPolicy"]) == (OWN_DEX, "IfNotPresent")
+    assert {"name": "DEX_EXPAND_ENV", "value": "false"} in container["env"]
     assert found["Service argocd-dex-server"]["metadata"]["namespace"] == "argocd"
     config = yaml.safe_load(found["ConfigMap argocd-cm"]["data"]["dex.config"])
     assert config["connectors"] == [
@@ -346,7 +352,7 @@ def test_sign_on_by_what_does_not_speak_openid(tmp_path: Path) -> None:
                     "baseDN": "ou=people,dc=example,dc=org",
                     "filter": "(objectClass=person)",
                     "username": "uid",
-                    "idAttr": "uid",
+                    "idAttr": "DN",
                     "preferredUsernameAttr": "uid",
                     "emailAttr": "mail",
                     "nameAttr": "cn",
@@ -396,6 +402,11 @@ def test_what_dex_needs_must_be_there(tmp_path: Path) -> None:
         ({"github": {**GITHUB, "organizations": []}}, "at least 1 item"),
         ({"ldap": {**LDAP, "bind_password": None}}, "takes both bind_dn and bind_password"),
         ({"ldap": {**LDAP, "server": "ldap.example.org"}}, "String should match pattern"),
+        ({"ldap": {**LDAP, "users": {"base": "o", "filter": "a=b"}}}, "should match pattern"),
+        ({"github": github("My Observatory")}, "String should match pattern"),
+        ({"github": github("observatory", teams=[])}, "at least 1 item"),
+        ({"github": github("observatory", teams=["Site Operators"])}, "should match pattern"),
+        ({"github": {**GITHUB, "host": "GitHub.com"}}, "for other servers than github.com"),
     ],
 )
 def test_what_would_let_in_anybody_or_nobody_is_refused(
@@ -407,7 +418,7 @@ def test_what_would_let_in_anybody_or_nobody_is_refused(
 
 def test_dex_is_started_elsewhere_when_its_machine_is_lost() -> None:
     assert "Deployment argocd-dex-server" not in available()
-    pod = available(ldap=LDAP)["Deployment argocd-dex-server"]["spec"]["template"]["spec"]
+    pod = available(github=GITHUB)["Deployment argocd-dex-server"]["spec"]["template"]["spec"]
     assert {one["tolerationSeconds"] for one in pod["tolerations"]} == {availability.MOVED_SECONDS}
 
 
