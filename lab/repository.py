@@ -112,14 +112,23 @@ def certify(folder: Path, address: str) -> Path:
 
 
 def serve(folder: Path, address: str, port: int) -> None:
-    """Serve until the process is ended; say so as soon as it does."""
+    """Serve until the process is ended; say so as soon as it does.
+
+    Raises
+    ------
+    SystemExit
+        It cannot listen there.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem")
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    with serving(folder, address, port, context):
-        print(SERVES, flush=True)
-        signal.sigwait(ends)
+    try:
+        with serving(folder, address, port, context):
+            print(SERVES, flush=True)
+            signal.sigwait(ends)
+    except OSError as error:
+        raise SystemExit(f"{error.strerror}; who listens there: ss -ltnp") from error
 
 
 def server_of(pid: Path) -> tuple[int, list[str]] | None:

@@ -146,7 +146,7 @@ def test_a_server_that_cannot_serve_is_told_in_its_own_words(
         taken.bind((HERE, 0))
         taken.listen()
         port = int(taken.getsockname()[1])
-        with pytest.raises(SystemExit, match="Address already in use"):
+        with pytest.raises(SystemExit, match=r":\nAddress already in use; who listens there"):
             machine.start(folder, port)
     assert server_of(machine.pid) is None
     assert machine.start(folder, port)
