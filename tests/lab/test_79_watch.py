@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -99,12 +100,12 @@ def test_what_was_damaged_by_hand_is_repaired(
 def test_what_was_applied_and_not_proven_is_proven_once_it_is_allowed(followed: Followed) -> None:
     """The watcher is killed while it proves what it repaired."""
     followed.lab.machines[VICTIM].run(f"echo '# by hand' >> {DAMAGED}")
-    watching = followed.lab.start("watch", "--once")
-    assert watching.stdout is not None
-    for line in watching.stdout:
-        if VERIFYING in line:
-            watching.kill()
-    assert watching.wait() != ExitCode.OK
+    with followed.lab.start("watch", "--once") as watching:
+        assert watching.stdout is not None
+        for line in watching.stdout:
+            if VERIFYING in line:
+                watching.kill()
+    assert watching.returncode == -signal.SIGKILL
     followed.lab.provision("plan", expect=0)
     waits = followed.lab.provision("watch", "--once", expect=ExitCode.CHANGES)
     assert "the watcher ended while it applied this" in waits
