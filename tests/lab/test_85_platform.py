@@ -380,7 +380,7 @@ def _sign_on(platform: Platform, folder: Path, user: str, groups: list[str]) -> 
         said = json.loads(person.see("pre", "loggedIn").text)
         assert person.at == who
         assert said["loggedIn"] is True
-        assert said.get("groups", []) == groups
+        assert (said.get("groups") or []) == groups
         person.open(f"{url}/api/v1/applications")
         listed = json.loads(person.see("pre", "metadata").text)["items"]
         assert bool(listed) == bool(groups)
