@@ -1,15 +1,16 @@
 """Secrets inside Kubernetes objects: named in the manifest, filled in at the last moment.
 
-A component writes ``data: {tls.key: {store: NAME}}`` or ``{file: PATH}`` into
-an object of kind Secret. So the manifest can travel in plans and inventories;
-whoever sends it to the cluster fills the values in (:func:`with_secrets`). A
-Secret that still has a reference in it is one that Kubernetes refuses.
+A component writes ``data: {tls.key: {store: NAME}}``, ``{file: PATH}`` or what
+:func:`kept_in_vault` gives into an object of kind Secret. So the manifest can
+travel in plans and inventories; whoever sends it to the cluster fills the values
+in (:func:`with_secrets`). A Secret that still has a reference in it is one that
+Kubernetes refuses.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,11 +31,20 @@ def stored(name: str) -> dict[str, str]:
     return {"store": name}
 
 
+def kept_in_vault(path: str, field: str, members: Mapping[str, str]) -> dict[str, Any]:
+    """A value that is a field of a secret of the Vault at ``members`` (addresses by machine)."""
+    return {"vault": path, "field": field, "members": dict(members)}
+
+
 def referred(reference: SecretRef, site: Site) -> dict[str, str]:
     """A value that is the secret behind a site's reference, which must not be a prompt."""
     if reference.file is not None:
         return {"file": str(site.resolve(reference.file))}
     return stored(reference.store or "")
+
+
+Kept = Callable[[Mapping[str, str], str, str], bytes]
+"""Reads a secret of a Vault, by its members, the secret's path, and the field."""
 
 
 def has_secrets(manifest: Manifest) -> bool:
@@ -51,17 +61,24 @@ def stored_in(manifest: Manifest) -> Mapping[str, str]:
     }
 
 
-def with_secrets(manifest: Manifest, store: Store) -> Manifest:
+def with_secrets(manifest: Manifest, store: Store, kept: Kept) -> Manifest:
     """The object with every value that it names, base64-encoded as the API has it.
+
+    Parameters
+    ----------
+    store, kept
+        Read the site's store, and Vault.
 
     Raises
     ------
     SecretsError
         One is missing, or other users may read it.
+    UnreachableError
+        Vault does not serve.
     """
     if not has_secrets(manifest):
         return manifest
-    data = {key: _value(value, store) for key, value in _data(manifest).items()}
+    data = {key: _value(value, store, kept) for key, value in _data(manifest).items()}
     return {**manifest, "data": data}
 
 
@@ -69,8 +86,10 @@ def _data(manifest: Manifest) -> Mapping[str, Any]:
     return (manifest.get("data") or {}) if manifest["kind"] == "Secret" else {}
 
 
-def _value(value: Any, store: Store) -> str:
+def _value(value: Any, store: Store, kept: Kept) -> str:
     match value:
+        case {"vault": str(path), "field": str(field), "members": members}:
+            content = kept(members, path, field)
         case {"store": str(name)}:
             content = store.read(name)
         case {"file": str(path)}:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from provision.adapters.vault import Vault, VaultReader
-from provision.errors import OperatorError, VaultRefusalError
+from provision.errors import OperatorError, SecretsError, UnreachableError, VaultRefusalError
 from provision.gates import Gates
 from provision.phase import GateSpec
 
@@ -54,6 +54,33 @@ class VaultSecrets:
         except OperatorError as error:
             return {"error": error.found or error.what, "found": {}}
         return {"error": "" if api else "no member of Vault serves", "found": found if api else {}}
+
+    def value(self, members: Mapping[str, str], path: str, field: str) -> bytes:
+        """A field of a secret that people keep in Vault.
+
+        Raises
+        ------
+        SecretsError
+            There is no such secret, or it has no such field.
+        UnreachableError
+            No member of Vault serves.
+        """
+        api = self._active(members)
+        if api is None:
+            raise UnreachableError(
+                "no member of Vault serves, where a secret is to be read",
+                where=path,
+                fix="provision vault status",
+            )
+        found = api.secret(path) or {}
+        if not found.get(field):
+            raise SecretsError(
+                f"Vault has no {field} at {path}",
+                found=", ".join(sorted(found)) or "nothing at all",
+                wanted="the secret that the site file reads from there",
+                fix=f"vault kv {'patch' if found else 'put'} {path} {field}=-; then: provision up",
+            )
+        return str(found[field]).encode()
 
     def keep(self, arguments: Mapping[str, Any]) -> list[str]:
         """Write what is missing or another; the paths of what was written.

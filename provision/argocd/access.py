@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -79,6 +79,26 @@ class Rbac(Model):
     """Claims of an OpenID token that name a user's groups."""
 
 
+class SignOnSecretRef(SecretRef):
+    """Where a secret of the sign-on comes from, which people may keep in the site's Vault too."""
+
+    wanted: ClassVar[str] = (
+        "exactly one of: {file: PATH}, {store: NAME}, {vault: PATH, field: NAME}, {prompt: true}"
+    )
+
+    vault: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$")] | None = None
+    """Path of the secret in the site's Vault, such as ``secret/argocd/github``."""
+    field: Annotated[str, Field(min_length=1)] | None = None
+    """The field of it."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        named = (self.file is not None, self.store is not None, self.vault is not None)
+        if sum((*named, self.prompt)) != 1 or (self.vault is None) != (self.field is None):
+            raise ValueError("names no place, or more than one")
+        return self
+
+
 class Oidc(Model):
     """Sign-on by an OpenID provider."""
 
@@ -88,7 +108,7 @@ class Oidc(Model):
     """The provider's address, as its tokens say it."""
     client_id: Annotated[str, Field(min_length=1)]
     """Name under which the provider knows this Argo CD."""
-    client_secret: SecretRef
+    client_secret: SignOnSecretRef
     """The secret that goes with it."""
     scopes: tuple[str, ...] = ("openid", "profile", "email", "groups")
     """What is asked for."""

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from provision.argocd.access import SignOnSecretRef
 from provision.explain import ENDPOINT
-from provision.site import Model, SecretRef, Site
+from provision.site import Model, Site
 
 GITHUB_SECRET = "dex.github.clientSecret"  # noqa: S105 - a key of argocd-secret
 LDAP_SECRET = "dex.ldap.bindPW"  # noqa: S105 - a key of argocd-secret
@@ -40,7 +41,7 @@ class Github(Model):
     """What the button says."""
     client_id: Annotated[str, Field(min_length=1)]
     """Of the OAuth app, whose callback is ``https://HOST/api/dex/callback``."""
-    client_secret: SecretRef
+    client_secret: SignOnSecretRef
     """The secret that goes with it."""
     organizations: Annotated[tuple[GithubOrganization, ...], Field(min_length=1)]
     """Nobody else is let in."""
@@ -101,7 +102,7 @@ class Ldap(Model):
     without it those that Debian trusts."""
     bind_dn: Annotated[str, Field(min_length=1)] | None = None
     """Who looks people up, such as ``cn=reader,dc=example,dc=org``; anybody without it."""
-    bind_password: SecretRef | None = None
+    bind_password: SignOnSecretRef | None = None
     """The password that goes with it."""
     users: LdapUsers
     """How people are found."""
@@ -115,7 +116,9 @@ class Ldap(Model):
         return self
 
 
-def dex_secrets(github: Github | None, ldap: Ldap | None) -> Iterator[tuple[str, str, SecretRef]]:
+def dex_secrets(
+    github: Github | None, ldap: Ldap | None
+) -> Iterator[tuple[str, str, SignOnSecretRef]]:
     """The site's secrets: the setting below ``argocd``, the key of argocd-secret, and which."""
     if github is not None:
         yield "github.client_secret", GITHUB_SECRET, github.client_secret

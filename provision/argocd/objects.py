@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
-from provision.argocd.access import Oidc, Repository
+from provision.argocd.access import Oidc, Repository, SignOnSecretRef
 from provision.argocd.names import ADMIN_HASH, DEX, NAMESPACE
 from provision.manifests import Manifest
 from provision.merge import deep_merge
-from provision.objectsecrets import referred, stored
-from provision.site import SecretRef, Site
+from provision.objectsecrets import kept_in_vault, referred, stored
+from provision.site import Site
 
 CLUSTER_WIDE = ("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace")
 WORKLOADS = ("Deployment", "StatefulSet")
@@ -93,10 +93,27 @@ def changed_config(
     return data
 
 
-def secret_data(sign_on: Mapping[str, SecretRef], site: Site) -> dict[str, Any]:
-    """What the site says in ``argocd-secret``, ``sign_on`` by key; the rest is Argo CD's own."""
+def secret_data(
+    sign_on: Mapping[str, SignOnSecretRef], members: Mapping[str, str], site: Site
+) -> dict[str, Any]:
+    """What the site says in ``argocd-secret``; the rest of it is Argo CD's own.
+
+    Parameters
+    ----------
+    sign_on
+        Secrets of the sign-on by their keys.
+    members
+        Addresses of the site's Vault by machine.
+    """
     data: dict[str, Any] = {"admin.password": stored(ADMIN_HASH)}
-    return data | {key: referred(secret, site) for key, secret in sign_on.items()}
+    for key, secret in sign_on.items():
+        in_vault = secret.vault is not None and secret.field is not None
+        data[key] = (
+            kept_in_vault(secret.vault or "", secret.field or "", members)
+            if in_vault
+            else referred(secret, site)
+        )
+    return data
 
 
 def repository_secret(name: str, repository: Repository, site: Site) -> Manifest:

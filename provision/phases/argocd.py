@@ -11,7 +11,13 @@ from pydantic import Field
 
 from provision import manifests
 from provision.argocd import availability
-from provision.argocd.access import Oidc, Rbac, Repository, holds_password
+from provision.argocd.access import (
+    Oidc,
+    Rbac,
+    Repository,
+    SignOnSecretRef,
+    holds_password,
+)
 from provision.argocd.dex import Github, Ldap, dex_config, dex_secrets
 from provision.argocd.names import (
     ADMIN_HASH,
@@ -47,6 +53,7 @@ from provision.phase import Context, Manifest
 from provision.phases.cert_manager import CertManagerSettings
 from provision.phases.dns import DnsSettings
 from provision.phases.load_balancer import address_problems
+from provision.phases.vault import VaultSettings, member_urls
 from provision.secretkeeping import SecretKeepingPhase
 from provision.secretspec import Certificate, Random, SecretSpec, Verifier
 from provision.site import Address, Part, SecretRef, Settings, Site
@@ -106,7 +113,7 @@ class ArgocdSettings(Settings):
         return self.github is not None or self.ldap is not None
 
     @property
-    def sign_on(self) -> Iterator[tuple[str, str, SecretRef]]:
+    def sign_on(self) -> Iterator[tuple[str, str, SignOnSecretRef]]:
         """Secrets of the sign-on: the setting, the key of argocd-secret, and which."""
         if self.oidc is not None:
             yield "oidc.client_secret", OIDC_SECRET, self.oidc.client_secret
@@ -155,6 +162,9 @@ class Argocd(SecretKeepingPhase):
                     f"{key} cannot be asked for: the cluster keeps it; give {{file: PATH}}"
                     " or {store: NAME}"
                 )
+        for setting, _, secret in settings.sign_on:
+            if secret.vault is not None and not site.has(VaultSettings):
+                yield f"argocd.{setting} is read from Vault, and this site has none (vault)"
         for name, repository in settings.repositories.items():
             yield from _password_problems(f"argocd.repositories.{name}", repository)
         for key, path in _files(settings):
@@ -264,7 +274,11 @@ def _changes(site: Site, published: Sequence[Manifest]) -> Changes:
         "ConfigMap argocd-rbac-cm": {"data": rbac},
         "ConfigMap argocd-tls-certs-cm": {"data": authorities(repositories, site)},
         "Secret argocd-secret": {
-            "data": secret_data({key: which for _, key, which in settings.sign_on}, site)
+            "data": secret_data(
+                {key: which for _, key, which in settings.sign_on},
+                member_urls(site) if site.has(VaultSettings) else {},
+                site,
+            )
         },
         "Service argocd-server": {
             "spec": {"type": "LoadBalancer", "loadBalancerIP": str(settings.address)}

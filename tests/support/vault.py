@@ -205,3 +205,8 @@ class FakeVault:
         assert not self.sealed
         if self.token not in self.tokens:
             raise VaultRefusalError("Vault refuses", found="permission denied")
+
+
+def no_vault(members: Mapping[str, str], path: str, field: str) -> bytes:
+    """Reads a secret of a Vault where nothing is to be read from one."""
+    raise AssertionError(f"{path} {field} is asked for at {members}")

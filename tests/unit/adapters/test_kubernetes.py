@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 
 from provision.adapters.kubernetes import ClusterReader
 from provision.manifests import KindIn
-from provision.objectsecrets import with_secrets
+from provision.objectsecrets import kept_in_vault, with_secrets
+from provision.pki import new_authority, new_key
 from provision.privatefiles import write_private
 from provision.secrets import SecretStore
 from provision.secretspec import Authority, Certificate
 from tests.support.kubeserver import FakeCluster, serving, write_kubeconfig
+from tests.support.vault import no_vault
 
 
 @pytest.fixture
@@ -173,6 +176,20 @@ def test_secrets_in_objects_are_compared_and_never_told(
     ]
 
 
+def test_an_object_with_a_secret_of_a_vault_that_does_not_serve_is_left_as_it_is(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    key = new_key()
+    authority = new_authority(Authority("site-ca", "the site"), key, datetime.now(UTC))
+    write_private(tmp_path / "site-ca.crt", authority)
+    path = "/api/v1/namespaces/kube-system/secrets/kept"
+    cluster.objects[path] = {**config_map("kept"), "kind": "Secret", "data": {"key": "b2xk"}}
+    value = kept_in_vault("secret/argocd/github", "secret", {"n1": "https://127.0.0.1:1"})
+    wanted = {**config_map("kept", key=value), "kind": "Secret"}
+    (state,) = ClusterReader(SecretStore(tmp_path)).read([wanted]).objects.values()
+    assert (state.exists, list(state.differences)) == (True, [])
+
+
 def test_a_certificate_that_is_due_differs_before_it_is_made(
     cluster: FakeCluster, tmp_path: Path
 ) -> None:
@@ -186,7 +203,7 @@ def test_a_certificate_that_is_due_differs_before_it_is_made(
     before.ensure([Certificate("web", "site-ca", "web", names=("192.0.2.1",))])
     data = {key: {"store": f"web{key[3:]}"} for key in ("tls.crt", "tls.key")}
     manifest = {**config_map("web"), "kind": "Secret", "data": data}
-    live = with_secrets(manifest, before)
+    live = with_secrets(manifest, before, no_vault)
     cluster.objects["/api/v1/namespaces/kube-system/secrets/web"] = dict(live)
     assert (
         ClusterReader(before).read([manifest]).objects["Secret kube-system/web"].differences == []

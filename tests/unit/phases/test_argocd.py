@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from provision.argocd import availability
 from provision.dns.offers import Name
 from provision.phases.argocd import Argocd, laid_over
+from provision.phases.vault import member_urls
 from provision.secretspec import Certificate
 from provision.site import Site
 from tests.support.cases import make_context, make_site
@@ -373,6 +374,24 @@ def test_sign_on_by_what_does_not_speak_openid(tmp_path: Path) -> None:
     }
 
 
+def test_a_secret_of_the_sign_on_may_be_peoples_own_in_vault() -> None:
+    kept = {"vault": "secret/argocd/github", "field": "client_secret"}
+    github = {**GITHUB, "client_secret": kept}
+    assert problems("vault", github=github) == []
+    assert problems(github=github) == [
+        "argocd.github.client_secret is read from Vault, and this site has none (vault)"
+    ]
+    with_vault = site("vault", github=github)
+    (secret,) = (
+        item
+        for item in laid_over(with_vault, PUBLISHED, [REDIS, OWN_DEX])
+        if item["metadata"]["name"] == "argocd-secret"
+    )
+    value = secret["data"]["dex.github.clientSecret"]
+    assert value == {**kept, "members": member_urls(with_vault)}
+    assert value["members"]
+
+
 def test_sign_on_by_a_directory_that_anybody_may_read() -> None:
     found = made(ldap={"server": "ldap.example.org:389", "start_tls": True, "users": {"base": "o"}})
     (ldap,) = yaml.safe_load(found["ConfigMap argocd-cm"]["data"]["dex.config"])["connectors"]
@@ -407,6 +426,11 @@ def test_what_dex_needs_must_be_there(tmp_path: Path) -> None:
         ({"github": github("observatory", teams=[])}, "at least 1 item"),
         ({"github": github("observatory", teams=["Site Operators"])}, "should match pattern"),
         ({"github": {**GITHUB, "host": "GitHub.com"}}, "for other servers than github.com"),
+        ({"github": {**GITHUB, "client_secret": {"vault": "secret/a"}}}, "names no place"),
+        (
+            {"github": {**GITHUB, "client_secret": {"store": "a", "field": "b"}}},
+            "names no place",
+        ),
     ],
 )
 def test_what_would_let_in_anybody_or_nobody_is_refused(

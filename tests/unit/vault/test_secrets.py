@@ -11,7 +11,7 @@ import pytest
 
 from provision.adapters.vault import VaultReader
 from provision.adapters.vaultsecrets import VaultSecrets
-from provision.errors import VaultRefusalError
+from provision.errors import SecretsError, VaultRefusalError
 from provision.secrets import SecretStore
 from provision.vault.api import Member
 from tests.support.vault import FakeStore
@@ -164,3 +164,20 @@ def test_a_site_that_was_never_up_has_no_vault_to_ask(tmp_path: Path) -> None:
     assert told["members"]["n1"]["error"] == "not asked yet"
     found = VaultSecrets(reader).read({**ARGUMENTS, "members": members})
     assert found == {"error": "no member of Vault serves", "found": {}}
+
+
+def test_a_secret_of_people_is_read_and_missed_by_name() -> None:
+    vault = Keeping()
+    vault.kept[PATH] = {"client_secret": "theirs", "empty": ""}
+    secrets = secrets_of(vault)
+    members = ARGUMENTS["members"]
+    assert secrets.value(members, PATH, "client_secret") == b"theirs"
+    for path, field, found in (
+        (PATH, "other", "client_secret, empty"),
+        (PATH, "empty", "client_secret, empty"),
+        ("secret/none", "any", "nothing at all"),
+    ):
+        with pytest.raises(SecretsError, match=f"Vault has no {field} at {path}") as told:
+            secrets.value(members, path, field)
+        assert told.value.found == found
+        assert "theirs" not in str(told.value)

@@ -13,6 +13,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from provision.adapters.vault import VaultReader
+from provision.adapters.vaultsecrets import VaultSecrets
 from provision.errors import OperatorError
 from provision.objectsecrets import has_secrets, with_secrets
 from provision.secrets import SecretStore
@@ -68,6 +70,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         path = self._templar.template(variables.get("provision_secrets_path"))
         try:
             store = SecretStore(Path(path))
-            return [with_secrets(item, store) for item in objects]
+            kept = VaultSecrets(VaultReader(store)).value
+            return [with_secrets(item, store, kept) for item in objects]
         except OperatorError as error:
             raise AnsibleActionFail(str(error)) from None
