@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from provision import conditions, manifests
+from provision.adapters.keptsecrets import kept_secrets
 from provision.adapters.kubeapi import (
     CONNECTIONS,
     FIELD_MANAGER,
@@ -235,7 +236,7 @@ def _state(
     query = {"fieldManager": FIELD_MANAGER, "force": "true", "dryRun": "All"}
     headers = {"Content-Type": "application/apply-patch+yaml"}
     try:
-        whole = with_secrets(manifest, secrets, partial(_kept, secrets))
+        whole = with_secrets(manifest, secrets, kept_secrets(secrets))
         due = [key for key, name in stored_in(manifest).items() if secrets.sha256(name) is None]
     except SecretsError as error:
         return ObjectState(exists=True, differences=[f"data ({error.what})"])
@@ -252,14 +253,6 @@ def _state(
         why = "" if has_secrets(manifest) else f": {message(applied)}"
         return ObjectState(exists=True, differences=[f"(refused{why})"])
     return ObjectState(exists=True, differences=differing_fields(live, applied))
-
-
-def _kept(secrets: Secrets, members: Mapping[str, str], path: str, field: str) -> bytes:
-    """A field of a secret of the site's Vault, whose client most sites need not load for this."""
-    from provision.adapters.vault import VaultReader
-    from provision.adapters.vaultsecrets import VaultSecrets
-
-    return VaultSecrets(VaultReader(secrets)).value(members, path, field)
 
 
 def _applied(

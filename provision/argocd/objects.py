@@ -107,12 +107,10 @@ def secret_data(
     """
     data: dict[str, Any] = {"admin.password": stored(ADMIN_HASH)}
     for key, secret in sign_on.items():
-        in_vault = secret.vault is not None and secret.field is not None
-        data[key] = (
-            kept_in_vault(secret.vault or "", secret.field or "", members)
-            if in_vault
-            else referred(secret, site)
-        )
+        if secret.vault and secret.field:
+            data[key] = kept_in_vault(secret.vault, secret.field, members)
+        else:
+            data[key] = referred(secret, site)
     return data
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from provision.adapters.keptsecrets import kept_secrets
 from provision.adapters.vault import VaultReader
 from provision.adapters.vaultsecrets import VaultSecrets
 from provision.errors import SecretsError, UnreachableError
@@ -72,13 +73,13 @@ def test_secrets_are_begun_once_and_changed_by_people_alone(tmp_path: Path) -> N
         assert read(WEB) == {"cookie": made}, "what is gone comes back as it was made"
         assert read(CLIENT), "what the site does not name any more stays"
 
-        members = {"n1": vault.url}
+        members, kept = {"n1": vault.url}, kept_secrets(store)
         kv.create_or_update_secret("argocd/github", secret={"secret": "of people"})
-        assert keeper.value(members, "secret/argocd/github", "secret") == b"of people"
+        assert kept(members, "secret/argocd/github", "secret") == b"of people"
         with pytest.raises(SecretsError, match="Vault has no id at secret/argocd/github"):
-            keeper.value(members, "secret/argocd/github", "id")
+            kept(members, "secret/argocd/github", "id")
         with pytest.raises(SecretsError, match="Vault has no secret at secret/argocd/none"):
-            keeper.value(members, "secret/argocd/none", "secret")
+            kept(members, "secret/argocd/none", "secret")
         vault.client(vault.root).sys.seal()
         with pytest.raises(UnreachableError, match="no member of Vault serves"):
-            keeper.value(members, "secret/argocd/github", "secret")
+            kept(members, "secret/argocd/github", "secret")

@@ -13,8 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from provision.adapters.vault import VaultReader
-from provision.adapters.vaultsecrets import VaultSecrets
+from provision.adapters.keptsecrets import kept_secrets
 from provision.errors import OperatorError
 from provision.objectsecrets import has_secrets, with_secrets
 from provision.secrets import SecretStore
@@ -70,7 +69,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is published wi
         path = self._templar.template(variables.get("provision_secrets_path"))
         try:
             store = SecretStore(Path(path))
-            kept = VaultSecrets(VaultReader(store)).value
-            return [with_secrets(item, store, kept) for item in objects]
+            return [with_secrets(item, store, kept_secrets(store)) for item in objects]
         except OperatorError as error:
             raise AnsibleActionFail(str(error)) from None
